@@ -1,0 +1,1 @@
+"""Answers as append-only logs; knows neither HTTP nor models."""

@@ -1,0 +1,163 @@
+"""The events of an answer, their order, and their bytes on the wire.
+
+An answer is  text* (citation | text)* sources? (done | error)  and nothing after it. `ORDER` below is
+that rule as a table. Each event is encoded once, when it is appended; a resumed reader gets the same
+bytes. The framing is Server-Sent Events: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the answer as it was produced, whitespace untouched."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A document's own words and the span of the answer that they support (character offsets)."""
+
+    passage: str
+    source: str
+    quote: str
+    start: int
+    end: int
+    text_start: int
+    text_end: int
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The passages that the answer was made from, as the contract's §2 lists them, best first."""
+
+    entries: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer is complete, or was stopped."""
+
+    stop_reason: str
+    model: str = ""
+    usage: Mapping[str, int] = field(default_factory=dict)
+    used_rag: bool = False
+    retrieval: float | None = None  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The answer ended in an error; what was written before it stands."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+Event = Text | Citation | Sources | Done | Failed
+
+WRITING, SOURCED, CLOSED = "writing", "sourced", "closed"
+ORDER: dict[tuple[str, type], str] = {
+    (WRITING, Text): WRITING,
+    (WRITING, Citation): WRITING,
+    (WRITING, Sources): SOURCED,
+    (WRITING, Done): CLOSED,
+    (WRITING, Failed): CLOSED,
+    (SOURCED, Done): CLOSED,
+    (SOURCED, Failed): CLOSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the log knows of an event at the moment it is appended."""
+
+    answer: str
+    offset: int  # after the event: resuming from it is slicing
+    sequence: int  # text chunks so far
+    timestamp: float  # unix seconds
+    elapsed: float  # seconds since the answer began
+    first_chunk: float | None  # seconds to the first text
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """One line of JSON; what is not valid Unicode in it is replaced when it is encoded."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def frame(data: Mapping[str, Any], *, event: str = "", id: str = "", retry: int | None = None) -> bytes:
+    """One event-stream block. `event` and `id` are ours and never hold line ends."""
+    head = f"retry: {retry}\n" if retry is not None else ""
+    head += f"event: {event}\n" if event else ""
+    head += f"id: {id}\n" if id else ""
+    return f"{head}data: {to_json(data)}\n\n".encode(errors="replace")
+
+
+def unframe(block: bytes) -> dict[str, Any]:
+    """The JSON object of a block that `frame` made."""
+    data = block[block.index(b"data: ") + 6 : -2]
+    value: dict[str, Any] = json.loads(data)
+    return value
+
+
+def encode(event: Event, stamp: Stamp) -> bytes:
+    """The event as the bytes that every reader gets."""
+    return frame(_payload(event, stamp), id=f"{stamp.answer}.{stamp.offset}")
+
+
+def _payload(event: Event, stamp: Stamp) -> dict[str, Any]:
+    match event:
+        case Text(text):
+            return {"text": text, "sequenceNumber": stamp.sequence, "timestamp": stamp.timestamp}
+        case Citation():
+            return {"citation": _citation(event)}
+        case Sources(entries):
+            return {"sources": [dict(entry) for entry in entries]}
+        case Done():
+            return {"done": True} | _ending(stamp) | _done(event, stamp)
+        case Failed(code, message, retryable):
+            return {"error": message, "done": True} | _ending(stamp) | {"code": code, "retryable": retryable}
+
+
+def _citation(event: Citation) -> dict[str, Any]:
+    return {
+        "passage": event.passage,
+        "source": event.source,
+        "quote": event.quote,
+        "start": event.start,
+        "end": event.end,
+        "textStart": event.text_start,
+        "textEnd": event.text_end,
+        "verified": event.verified,
+    }
+
+
+def _ending(stamp: Stamp) -> dict[str, Any]:
+    return {
+        "sequenceNumber": stamp.sequence,
+        "timestamp": stamp.timestamp,
+        "streamDuration": round(stamp.elapsed, 3),
+    }
+
+
+def _done(event: Done, stamp: Stamp) -> dict[str, Any]:
+    timings = {
+        "retrieval": event.retrieval,
+        "firstChunk": stamp.first_chunk,
+        "total": stamp.elapsed,
+    }
+    return {
+        "stopReason": event.stop_reason,
+        "usage": dict(event.usage),
+        "timings": {name: round(value, 4) for name, value in timings.items() if value is not None},
+        "model": event.model,
+        "answer": stamp.answer,
+        "usedRag": event.used_rag,
+    }

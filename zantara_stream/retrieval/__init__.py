@@ -1,0 +1,1 @@
+"""Documents in, passages found: reading, splitting, embedding, indexing, searching."""

@@ -1,0 +1,86 @@
+"""Documents as values, and the walk over a folder of them.
+
+A document's *text* is what its spans count in, in characters: for Markdown and plain text what Python's
+`open(path, encoding="utf-8")` reads (without a byte order mark), for other formats what their reader drew
+from the file. It is stored with the index, so that every quote can be held against it.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE_LIMIT = 20 * 1024 * 1024  # bytes
+
+
+class Unreadable(Exception):
+    """A file that cannot be indexed; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A stretch of a document's text under one heading path ("Fees › Renewal"); the heading is not in it."""
+
+    heading: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One file of the corpus, read."""
+
+    path: str  # in the corpus, with forward slashes
+    title: str
+    text: str
+    sections: tuple[Section, ...]
+    language: str  # ISO 639-1
+    updated: str = ""  # ISO date
+    url: str = ""
+    pages: tuple[int, ...] = ()  # where each page begins in the text
+    markdown: bool = False
+
+    def page(self, position: int) -> int | None:
+        """The page, from 1, that holds a character; None where the format has no pages."""
+        return bisect_right(self.pages, position) if self.pages else None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file of the corpus, or the reason why it is not one."""
+
+    path: str
+    file: Path
+    problem: str = ""
+
+
+def walk(root: Path) -> Iterator[Found]:
+    """Every visible file below `root`, in the order of their paths; nothing outside it is followed."""
+    inside = root.resolve()
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        linked = [name for name in folders if (Path(folder) / name).is_symlink()]
+        folders[:] = [name for name in folders if name not in linked and not name.startswith(".")]
+        for name in sorted([*files, *linked]):
+            if not name.startswith("."):
+                file = Path(folder) / name
+                yield Found(file.relative_to(root).as_posix(), file, _problem(file, inside))
+
+
+def _problem(file: Path, inside: Path) -> str:
+    try:
+        if not file.resolve(strict=True).is_relative_to(inside):
+            return "is a symbolic link out of the folder"
+        if not file.is_file():
+            return "is a link to a folder" if file.is_dir() else "is not a regular file"
+        size = file.stat().st_size
+    except OSError as error:
+        return f"cannot be opened ({error.strerror})"
+    if size == 0:
+        return "is empty"
+    if size > FILE_LIMIT:
+        return f"is too large ({size / 2**20:.0f} MB; at most {FILE_LIMIT // 2**20} MB)"
+    return ""

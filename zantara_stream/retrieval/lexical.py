@@ -1,0 +1,86 @@
+"""The words' side of the search: BM25 over stemmed words, in several languages at once."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import bm25s
+import numpy as np
+import Stemmer
+from numpy.typing import NDArray
+
+_WORD = re.compile(r"[^\W_]+")
+_ALGORITHMS = {
+    "da": "danish", "de": "german", "en": "english", "es": "spanish", "fi": "finnish", "fr": "french",
+    "hu": "hungarian", "id": "indonesian", "it": "italian", "nl": "dutch", "no": "norwegian",
+    "pt": "portuguese", "ro": "romanian", "ru": "russian", "sv": "swedish", "tr": "turkish",
+}  # fmt: skip
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, folded; punctuation and marks separate them."""
+    return _WORD.findall(text.casefold())
+
+
+@lru_cache(maxsize=64)
+def _stemmer(language: str) -> Stemmer.Stemmer | None:
+    return Stemmer.Stemmer(_ALGORITHMS[language]) if language in _ALGORITHMS else None
+
+
+def stems(text: str, language: str) -> list[str]:
+    """The stemmed words of a text in one language; unstemmed where there is no stemmer for it."""
+    stemmer = _stemmer(language)
+    return stemmer.stemWords(words(text)) if stemmer else words(text)
+
+
+class LexicalIndex:
+    """BM25 (Lucene's formula, k1 1.5, b 0.75); `save` and `load` are inverses."""
+
+    def __init__(self, engine: bm25s.BM25, languages: Sequence[str]) -> None:
+        self._engine = engine
+        self._languages = tuple(languages)
+        self._frequency = np.diff(engine.scores["indptr"])
+        self.size = int(engine.scores["num_docs"])
+
+    @classmethod
+    def build(cls, texts: Sequence[str], languages: Sequence[str]) -> LexicalIndex:
+        """Index the texts, each stemmed in its own language."""
+        engine = bm25s.BM25(k1=1.5, b=0.75, method="lucene")
+        tokens = [stems(text, language) for text, language in zip(texts, languages, strict=True)]
+        engine.index(tokens, show_progress=False)
+        return cls(engine, sorted(set(languages)))
+
+    @classmethod
+    def load(cls, folder: Path, languages: Sequence[str]) -> LexicalIndex:
+        """Read what `save` wrote for texts of those languages."""
+        return cls(bm25s.BM25.load(str(folder), mmap=True), languages)
+
+    def save(self, folder: Path) -> None:
+        """Write the index into a folder."""
+        self._engine.save(str(folder), show_progress=False)
+
+    def terms(self, query: str) -> list[frozenset[str]]:
+        """The words of a query, each as its stems in every language of the index, repeats left out."""
+        variants = [[word] for word in words(query)]
+        for language in self._languages:
+            for known, stem in zip(variants, stems(query, language), strict=True):
+                known.append(stem)
+        return list(dict.fromkeys(frozenset(known) for known in variants))
+
+    def scores(self, terms: Iterable[frozenset[str]]) -> NDArray[np.float32]:
+        """The BM25 score of every text for a query's terms."""
+        known = sorted(stem for term in terms for stem in term if stem in self._engine.vocab_dict)
+        if not known:
+            return np.zeros(self.size, np.float32)
+        scores: NDArray[np.float32] = self._engine.get_scores(known)
+        return scores
+
+    def weight(self, term: frozenset[str]) -> float:
+        """How telling a term is: its inverse document frequency, highest where no text has it."""
+        ids = [self._engine.vocab_dict[stem] for stem in term if stem in self._engine.vocab_dict]
+        found = max((int(self._frequency[number]) for number in ids), default=0)
+        return math.log(1 + (self.size - found + 0.5) / (found + 0.5))

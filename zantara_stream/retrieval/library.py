@@ -1,0 +1,90 @@
+"""The build that is being served: opened once, checked, and searched off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import IndexUnavailable, RequestError, ZantaraError
+from .corpus import Corpus
+from .embedding import Embedder, Vectors
+from .index import VectorIndex
+from .lexical import LexicalIndex
+from .manifest import CORPUS, LEXICAL, VECTORS, Manifest, check, check_model, current_build
+from .search import Hit, find
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One build, open for searching by one thread at a time."""
+
+    manifest: Manifest
+    index: VectorIndex
+    lexical: LexicalIndex
+    corpus: Corpus
+    embedder: Embedder
+
+    @classmethod
+    def open(cls, folder: Path, load_embedder: Callable[[], Embedder]) -> Build:
+        """Check and open the current build of an index folder. Raises `IndexUnavailable`."""
+        build = current_build(folder)
+        manifest = Manifest.load(build)
+        check(build, manifest)
+        embedder = load_embedder()
+        check_model(manifest, embedder.name, embedder.sha256, embedder.dimensions)
+        index = VectorIndex.load(build / VECTORS)
+        lexical = LexicalIndex.load(build / LEXICAL, manifest.languages)
+        if not len(index) == lexical.size == manifest.passages:
+            raise IndexUnavailable(f"The parts of the index {build} do not belong together; build it again.")
+        return cls(manifest, index, lexical, Corpus(build / CORPUS), embedder)
+
+    def search(self, query: str, limit: int) -> list[Hit]:
+        """The best `limit` passages, best first."""
+        return find(query, self.embedder.encode([query]), limit, self.index, self.lexical, self.corpus)
+
+
+class Library:
+    """Searches the current build in a thread of its own, so that no stream waits for it."""
+
+    def __init__(self, folder: Path, load_embedder: Callable[[], Embedder]) -> None:
+        self._folder = folder
+        self._load_embedder = load_embedder
+        self._thread = ThreadPoolExecutor(1, "retrieval")
+        self._build: Build | None = None
+        self._problem: RequestError = IndexUnavailable("The document index is still being opened.")
+
+    async def open(self) -> None:
+        """Open the index; where that fails, `current` says why."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._build = await loop.run_in_executor(
+                self._thread, Build.open, self._folder, self._load_embedder
+            )
+        except RequestError as error:
+            self._problem = error
+        except ZantaraError as error:
+            self._problem = IndexUnavailable(str(error))
+
+    @property
+    def current(self) -> Build:
+        """The build that is served. Raises `IndexUnavailable` with the reason where there is none."""
+        if self._build is None:
+            raise self._problem
+        return self._build
+
+    async def search(self, query: str, limit: int) -> list[Hit]:
+        """The best `limit` passages, best first. Raises `IndexUnavailable`."""
+        build = self.current
+        return await asyncio.get_running_loop().run_in_executor(self._thread, build.search, query, limit)
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """The normalised vectors of texts, one row each. Raises `IndexUnavailable`."""
+        embedder = self.current.embedder
+        return await asyncio.get_running_loop().run_in_executor(self._thread, embedder.encode, texts)
+
+    def close(self) -> None:
+        """End the thread; what it is doing is finished first."""
+        self._thread.shutdown(wait=False, cancel_futures=True)

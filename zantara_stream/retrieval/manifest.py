@@ -1,0 +1,119 @@
+"""What a build says of itself, and whether it is whole.
+
+An index folder holds builds beside each other and the name of the current one:
+
+    indexes/default/
+      CURRENT                   the name of the build that is served, replaced in one step
+      builds/<build>/
+        manifest.json  vectors.faiss  corpus.db  lexical/…
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ..errors import IndexUnavailable
+
+FORMAT = 1
+MANIFEST, CURRENT, BUILDS = "manifest.json", "CURRENT", "builds"
+VECTORS, CORPUS, LEXICAL = "vectors.faiss", "corpus.db", "lexical"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The facts of one build."""
+
+    format: int
+    build: str
+    created: str  # ISO time, UTC
+    fingerprint: str  # of everything that went into the build
+    model: str
+    model_sha256: str
+    dimensions: int
+    max_tokens: int
+    index: str  # the FAISS index type
+    documents: int
+    passages: int
+    languages: list[str]
+    skipped: dict[str, str]  # file to reason
+    checksums: dict[str, str]  # file of the build to sha256
+
+    def save(self, folder: Path) -> None:
+        """Write the manifest into its build's folder."""
+        (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """Read a build's manifest. Raises `IndexUnavailable`."""
+        try:
+            data: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+            if data["format"] != FORMAT:
+                raise IndexUnavailable(f"The index {folder} has format {data['format']}, not {FORMAT}: {REBUILD}")
+            return cls(**{f.name: data[f.name] for f in fields(cls)})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise IndexUnavailable(
+                f"The index {folder} has no readable manifest ({type(error).__name__}): {REBUILD}"
+            ) from error
+
+
+REBUILD = "build it with: python scripts/build_index.py DOCUMENTS"
+
+
+def sha256(file: Path) -> str:
+    """The sha256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """The sha256 of every file of a build but its manifest."""
+    return {file.relative_to(folder).as_posix(): sha256(file) for file in _parts(folder)}
+
+
+def _parts(folder: Path) -> Iterator[Path]:
+    return (file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != MANIFEST)
+
+
+def current_build(index: Path) -> Path:
+    """The folder of the build that an index folder serves. Raises `IndexUnavailable`."""
+    try:
+        name = (index / CURRENT).read_text().strip()
+    except OSError:
+        raise IndexUnavailable(f"There is no index in {index}: {REBUILD}") from None
+    return index / BUILDS / name
+
+
+def make_current(index: Path, build: str) -> None:
+    """Let an index folder serve that build, in one step that a reader sees whole or not at all."""
+    draft = index / f"{CURRENT}.{os.getpid()}"
+    draft.write_text(build + "\n")
+    os.replace(draft, index / CURRENT)
+
+
+def check(folder: Path, manifest: Manifest) -> None:
+    """Hold a build's files against its checksums. Raises `IndexUnavailable` naming the first that differs."""
+    for name, expected in manifest.checksums.items():
+        file = folder / name
+        if not file.is_file():
+            raise IndexUnavailable(f"The index is damaged: {file} is missing. {REBUILD.capitalize()}")
+        if sha256(file) != expected:
+            raise IndexUnavailable(f"The index is damaged: {file} is not as it was built. {REBUILD.capitalize()}")
+
+
+def check_model(manifest: Manifest, name: str, weights: str, dimensions: int | None = None) -> None:
+    """Hold a build against the embedding model. Raises `IndexUnavailable`."""
+    if manifest.model != name or manifest.model_sha256 != weights:
+        raise IndexUnavailable(
+            f"The index was built with the embedding model {manifest.model} ({manifest.model_sha256[:12]}…), "
+            f"the server has {name} ({weights[:12]}…): set ZANTARA_EMBEDDING_MODEL, or {REBUILD}"
+        )
+    if dimensions is not None and manifest.dimensions != dimensions:
+        raise IndexUnavailable(
+            f"The index has {manifest.dimensions} dimensions, the embedding model {dimensions}: {REBUILD}"
+        )

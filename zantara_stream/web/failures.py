@@ -1,0 +1,120 @@
+"""Errors as responses: one shape, in one place, whatever raised them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from ..answers.answers import internal_error
+from ..answers.events import frame
+from ..errors import (
+    Draining,
+    IndexUnavailable,
+    Internal,
+    InvalidRequest,
+    MethodNotAllowed,
+    ModelOverloaded,
+    ModelRefused,
+    ModelTimeout,
+    ModelUnavailable,
+    NotFound,
+    NotNow,
+    RequestError,
+    TooLarge,
+)
+from .sse import open_stream
+
+# What an answer can end in, with the status for a client that was promised one JSON object.
+_ENDINGS = (
+    Draining,
+    IndexUnavailable,
+    ModelOverloaded,
+    ModelTimeout,
+    ModelUnavailable,
+    ModelRefused,
+    Internal,
+)
+ENDING_STATUS = {error.code: error.status for error in _ENDINGS}
+
+
+def error_body(error: RequestError, **more: Any) -> dict[str, Any]:
+    """The contract's JSON of a failed request."""
+    return {"error": str(error), "done": True, "code": error.code, "retryable": error.retryable, **more}
+
+
+def error_response(error: RequestError, **more: Any) -> web.Response:
+    """The failure as JSON with its status, and `Retry-After` where waiting helps."""
+    headers = {"Cache-Control": "no-store"}
+    if isinstance(error, NotNow):
+        headers["Retry-After"] = str(error.retry_after)
+    return web.json_response(error_body(error, **more), status=error.status, headers=headers)
+
+
+def ended_response(error: Mapping[str, Any], **more: Any) -> web.Response:
+    """An answer that ended in `error` (the terminal event's data), for a client that waited for the whole."""
+    return web.json_response({**error, **more}, status=ENDING_STATUS[error["code"]])
+
+
+@web.middleware
+async def failures(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever a handler raises into the contract's answer."""
+    try:
+        return await handler(request)
+    except RequestError as error:
+        return await _refuse(request, error)
+    except web.HTTPException as error:
+        return _translated(request, error)
+    except ConnectionError:
+        raise  # the reader has gone: there is nobody to tell
+    except Exception as error:
+        return await _refuse(request, internal_error(error, f"{request.method} {request.path}"))
+
+
+async def _refuse(request: web.Request, error: RequestError) -> web.StreamResponse:
+    if isinstance(error, NotNow) and wants_events(request):
+        return await _unavailable(request, error)
+    return error_response(error)
+
+
+def wants_events(request: web.Request) -> bool:
+    """Whether an `EventSource` is asking, which gives up for ever on any status but 200."""
+    return "text/event-stream" in request.headers.get("Accept", "")
+
+
+async def _unavailable(request: web.Request, error: NotNow) -> web.StreamResponse:
+    """A stream that only says when to come back."""
+    wait = round(error.retry_after * 1000 * random.uniform(1.0, 1.5))
+    data = {"code": error.code, "retryable": True, "retryAfter": error.retry_after}
+    async with open_stream(request) as response:
+        await response.write(frame(data, event="unavailable", retry=wait))
+    return response
+
+
+def _translated(request: web.Request, error: web.HTTPException) -> web.Response:
+    """aiohttp's own refusals in the contract's shape; redirects and the like pass as they are."""
+    if error.status < 400:
+        raise error
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        response = error_response(MethodNotAllowed(f"{request.path} takes {allowed}, not {error.method}."))
+        response.headers["Allow"] = allowed
+        return response
+    return error_response(_named(error))
+
+
+def _named(error: web.HTTPException) -> RequestError:
+    if isinstance(error, web.HTTPNotFound):
+        return NotFound()
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return TooLarge("The body is too large.")
+    if error.status >= 500:
+        return Internal(error.reason)
+    failure = InvalidRequest(error.text or error.reason)
+    failure.status = error.status
+    if error.status == 403:
+        failure.code = "forbidden"
+    return failure

@@ -1,0 +1,40 @@
+"""The retrieval alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from ..retrieval.library import Hit, Library
+from .parameters import read_limit, read_query, read_values
+
+
+class Search:
+    """The handler of `/bali-zero/search`."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    async def search(self, request: web.Request) -> web.Response:
+        """The passages nearest to the query, best first, relevant or not."""
+        values = await read_values(request)
+        query, limit = read_query(values), read_limit(values)
+        hits = await self._library.search(query, limit)
+        return web.json_response({"results": [_result(hit) for hit in hits]})
+
+
+def _result(hit: Hit) -> dict[str, Any]:
+    passage = hit.passage
+    return {
+        "passage": passage.id,
+        "document": passage.document,
+        "source": passage.title,
+        "section": passage.section,
+        "page": passage.page,
+        "text": passage.text,
+        "start": passage.start,
+        "end": passage.end,
+        "similarity": round(hit.similarity, 4),
+        "score": round(hit.score, 4),
+    }
