@@ -1,0 +1,1 @@
+"""Answers from passages: written by Claude, or extracted; with citations that are checked."""

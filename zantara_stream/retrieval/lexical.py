@@ -12,6 +12,9 @@ import bm25s
 import numpy as np
 import Stemmer
 from numpy.typing import NDArray
+from stopwordsiso import has_lang, stopwords
+
+Term = frozenset[str]  # one word of a query, in the forms it may have in the index
 
 _WORD = re.compile(r"[^\W_]+")
 _ALGORITHMS = {
@@ -37,12 +40,18 @@ def stems(text: str, language: str) -> list[str]:
     return stemmer.stemWords(words(text)) if stemmer else words(text)
 
 
+@lru_cache(maxsize=64)
+def _stopwords(language: str) -> frozenset[str]:
+    return frozenset(stopwords(language)) if has_lang(language) else frozenset()
+
+
 class LexicalIndex:
     """BM25 (Lucene's formula, k1 1.5, b 0.75); `save` and `load` are inverses."""
 
     def __init__(self, engine: bm25s.BM25, languages: Sequence[str]) -> None:
         self._engine = engine
         self._languages = tuple(languages)
+        self._stopwords = frozenset().union(*(_stopwords(language) for language in languages))
         self._frequency = np.diff(engine.scores["indptr"])
         self.size = int(engine.scores["num_docs"])
 
@@ -63,15 +72,15 @@ class LexicalIndex:
         """Write the index into a folder."""
         self._engine.save(str(folder), show_progress=False)
 
-    def terms(self, query: str) -> list[frozenset[str]]:
-        """The words of a query, each as its stems in every language of the index, repeats left out."""
-        variants = [[word] for word in words(query)]
-        for language in self._languages:
-            for known, stem in zip(variants, stems(query, language), strict=True):
-                known.append(stem)
-        return list(dict.fromkeys(frozenset(known) for known in variants))
+    def terms(self, query: str) -> list[Term]:
+        """The telling words of a query, each as its stems in every language of the index, without repeats."""
+        content = [word for word in words(query) if word not in self._stopwords]
+        return list(dict.fromkeys(self._term(word) for word in content))
 
-    def scores(self, terms: Iterable[frozenset[str]]) -> NDArray[np.float32]:
+    def _term(self, word: str) -> Term:
+        return frozenset([word, *(stem for language in self._languages for stem in stems(word, language))])
+
+    def scores(self, terms: Iterable[Term]) -> NDArray[np.float32]:
         """The BM25 score of every text for a query's terms."""
         known = sorted(stem for term in terms for stem in term if stem in self._engine.vocab_dict)
         if not known:
@@ -79,7 +88,12 @@ class LexicalIndex:
         scores: NDArray[np.float32] = self._engine.get_scores(known)
         return scores
 
-    def weight(self, term: frozenset[str]) -> float:
+    @property
+    def heaviest(self) -> float:
+        """The weight of a term that no text has."""
+        return self.weight(frozenset())
+
+    def weight(self, term: Term) -> float:
         """How telling a term is: its inverse document frequency, highest where no text has it."""
         ids = [self._engine.vocab_dict[stem] for stem in term if stem in self._engine.vocab_dict]
         found = max((int(self._frequency[number]) for number in ids), default=0)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import IndexUnavailable, RequestError, ZantaraError
 from .corpus import Corpus
-from .embedding import Embedder, Vectors
+from .embedding import Embedder, checked_weights, model_name
 from .index import VectorIndex
 from .lexical import LexicalIndex
 from .manifest import CORPUS, LEXICAL, VECTORS, Manifest, check, check_model, current_build
 from .search import Hit, find
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,18 @@ class Build:
         return find(query, self.embedder.encode([query]), limit, self.index, self.lexical, self.corpus)
 
 
+def inspect(folder: Path, embedding_model: str) -> Manifest:
+    """The manifest of the current build, held against its files and the configured model, loading neither.
+
+    Raises `IndexUnavailable`, or `ConfigError` for the model.
+    """
+    build = current_build(folder)
+    manifest = Manifest.load(build)
+    check_model(manifest, model_name(embedding_model), checked_weights(embedding_model)[1])
+    check(build, manifest)
+    return manifest
+
+
 class Library:
     """Searches the current build in a thread of its own, so that no stream waits for it."""
 
@@ -75,15 +90,13 @@ class Library:
             raise self._problem
         return self._build
 
+    async def run(self, work: Callable[[Build], T]) -> T:
+        """Do some work with the current build in the retrieval thread. Raises `IndexUnavailable`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, self.current)
+
     async def search(self, query: str, limit: int) -> list[Hit]:
         """The best `limit` passages, best first. Raises `IndexUnavailable`."""
-        build = self.current
-        return await asyncio.get_running_loop().run_in_executor(self._thread, build.search, query, limit)
-
-    async def embed(self, texts: Sequence[str]) -> Vectors:
-        """The normalised vectors of texts, one row each. Raises `IndexUnavailable`."""
-        embedder = self.current.embedder
-        return await asyncio.get_running_loop().run_in_executor(self._thread, embedder.encode, texts)
+        return await self.run(lambda build: build.search(query, limit))
 
     def close(self) -> None:
         """End the thread; what it is doing is finished first."""

@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from py3langid import classify
-
 from ..documents import Document, Section, Unreadable
+from ..language import language_of
 
 _UPDATED = re.compile(
     r"^\W*(?:last\s+)?(?:updated|diperbarui|aggiornato|date|tanggal|data)\W*:\W*(\d{4}-\d{2}-\d{2})\b",
@@ -58,8 +57,7 @@ def _language(draft: Draft) -> str:
     declared = draft.language.strip().lower()[:2]
     if re.fullmatch("[a-z]{2}", declared):
         return declared
-    code: str = classify(draft.text[:_SAMPLE])[0]
-    return code
+    return language_of(draft.text[:_SAMPLE])
 
 
 def _updated(draft: Draft) -> str:

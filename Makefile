@@ -1,0 +1,42 @@
+# The commands of the README. The environment is made in .venv; nothing else of the machine is touched,
+# but by `make test-services`, which installs the system packages that some tests need.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: run test check format test-services clean
+
+run: .venv/serving
+	@$(BIN)/python scripts/build_index.py documents || [ $$? -eq 3 ]
+	@exec $(BIN)/python -m zantara_stream serve
+
+test: .venv/testing
+	$(BIN)/python -m pytest --cov --cov-fail-under=90
+
+check: .venv/testing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/testing
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test-services:
+	./scripts/test_services.sh
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/serving: .venv/bin/python setup.cfg pyproject.toml constraints.txt
+	@echo "Installing into .venv (a few minutes the first time)"
+	$(INSTALL) --editable .
+	@touch $@
+
+.venv/testing: .venv/serving
+	$(INSTALL) --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf .venv indexes/default

@@ -1,0 +1,6 @@
+"""`python -m zantara_stream`."""
+
+from .cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,175 @@
+"""The composition root: settings made into an application, and that into a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from .answers.answers import Answers, Lifetimes
+from .config import AUTOMATIC, EXTRACTIVE, Settings
+from .errors import ConfigError
+from .generation.answerer import Answerer
+from .generation.extractive import ExtractiveAnswerer
+from .pipeline import Pipeline
+from .retrieval.embedding import Embedder, SentenceTransformerEmbedder
+from .retrieval.library import Library
+from .web.chat import Chat
+from .web.cors import OriginPolicy
+from .web.failures import failures
+from .web.operations import Operations, page
+from .web.parameters import BODY_LIMIT
+from .web.search import Search
+from .web.sse import Connections
+
+PARSER_LINE_LIMIT = 256 * 1024  # bytes; beyond parameters.LINE_LIMIT, so that a long line gets our answer with CORS
+SHUTDOWN_TIMEOUT = 5.0  # seconds for handlers to end once their logs are closed
+
+logger = logging.getLogger(__name__)
+
+
+def make_library(settings: Settings, load_embedder: Callable[[], Embedder] | None = None) -> Library:
+    """The library of the configured index, not yet open."""
+    load = load_embedder or partial(SentenceTransformerEmbedder, settings.embedding_model)
+    return Library(settings.index, load)
+
+
+def make_answerer(settings: Settings, library: Library, environment: Mapping[str, str] = os.environ) -> Answerer:
+    """The answerer that the settings and the SDK's own variables name. Raises `ConfigError`."""
+    key = environment.get("ANTHROPIC_API_KEY") or environment.get("ANTHROPIC_AUTH_TOKEN")
+    if settings.model == EXTRACTIVE or (settings.model == AUTOMATIC and not key):
+        return ExtractiveAnswerer(library)
+    base_url = environment.get("ANTHROPIC_BASE_URL")
+    if not key and not base_url:
+        raise ConfigError(
+            f"ZANTARA_MODEL={settings.model!r} needs a key: set ANTHROPIC_API_KEY, "
+            f"or ANTHROPIC_BASE_URL for a local server, or ZANTARA_MODEL={EXTRACTIVE}."
+        )
+    from .generation.claude import DEFAULT_MODEL, ClaudeAnswerer, ClaudeOptions
+
+    # A local server asks for no key, but the SDK does.
+    options = ClaudeOptions(api_key=None if key else "none")
+    return ClaudeAnswerer(settings.model or DEFAULT_MODEL, options)
+
+
+def create_app(
+    settings: Settings, *, library: Library | None = None, answerer: Answerer | None = None
+) -> web.Application:
+    """The application; its index is opened in the background once it has started."""
+    library = library or make_library(settings)
+    pipeline = Pipeline(library, answerer or make_answerer(settings, library))
+    answers = Answers(Lifetimes(settings.grace, settings.retention, settings.max_answers))
+    connections = Connections(settings.heartbeat, settings.max_connections)
+    policy = OriginPolicy(settings.cors_origins, settings.hosts)
+    app = web.Application(middlewares=[failures, policy.guard], client_max_size=BODY_LIMIT)
+    app[ANSWERS] = answers
+    _routes(app, Chat(answers, pipeline, connections), Search(library), Operations(answers, pipeline))
+    policy.install(app)
+    app.cleanup_ctx.append(partial(_background, library=library, connections=connections))
+    app.on_shutdown.append(_close_logs)
+    app.on_cleanup.append(lambda _: pipeline.close())
+    return app
+
+
+ANSWERS = web.AppKey("answers", Answers)
+
+
+def _routes(app: web.Application, chat: Chat, search: Search, operations: Operations) -> None:
+    app.add_routes(
+        [
+            web.get("/bali-zero/chat-stream", chat.stream, allow_head=False),
+            web.head("/bali-zero/chat-stream", chat.probe),
+            web.post("/bali-zero/chat-stream", chat.stream),
+            web.post("/bali-zero/chat", chat.whole),
+            web.post("/bali-zero/search", search.search),
+            web.get("/health", operations.health),
+            web.get("/ready", operations.ready),
+            web.get("/", page),
+            web.get(r"/{file:page\.js|style\.css}", page),
+        ]
+    )
+
+
+async def _background(app: web.Application, library: Library, connections: Connections) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(connections.beat()), asyncio.create_task(library.open())]
+    yield
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _close_logs(app: web.Application) -> None:
+    # Before the connections are waited for: readers leave when their logs close.
+    await app[ANSWERS].drain(0)
+
+
+class _NoAddresses(logging.Filter):
+    """Keeps request targets out of the log: aiohttp shows them in the traceback of a malformed request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.exc_info = None
+            record.msg, record.args = "malformed request: %s", (type(error).__name__,)
+        return True
+
+
+def http_logger() -> logging.Logger:
+    """The logger that aiohttp's server is given."""
+    log = logging.getLogger("zantara_stream.http")
+    if not log.filters:
+        log.addFilter(_NoAddresses())
+    return log
+
+
+async def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
+    """Serve until SIGTERM or SIGINT, then let running answers finish within `settings.drain`."""
+    app = create_app(settings)
+    runner = web.AppRunner(
+        app,
+        handler_cancellation=True,  # else a reader who leaves a silent stream is never noticed
+        access_log=None,  # request targets hold questions and addresses
+        logger=http_logger(),
+        max_line_size=PARSER_LINE_LIMIT,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await _listen(site, settings)
+        announce(f"Zantara Stream answers on {_address(runner)} (Ctrl-C stops it)")
+        await _stop_signal()
+        announce("Stopping: no new answers, running ones may finish")
+        await app[ANSWERS].drain(settings.drain)
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(site: web.TCPSite, settings: Settings) -> None:
+    try:
+        await site.start()
+    except OSError as error:
+        raise ConfigError(
+            f"ZANTARA_HOST={settings.host!r}, ZANTARA_PORT={settings.port}: cannot listen there ({error.strerror})."
+        ) from error
+
+
+def _address(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _stop_signal() -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()

@@ -1,0 +1,81 @@
+"""The commands: serve, ask, check."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from .config import Settings, load_settings, variable
+from .errors import ZantaraError
+
+WELL, FAILED = 0, 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code is 0, or 1 with a message for people."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("zantara_stream").setLevel(logging.INFO)
+    given = {f.name: getattr(options, f.name, None) for f in fields(Settings)}
+    try:
+        settings = load_settings(
+            os.environ, options.config, {name: value for name, value in given.items() if value is not None}
+        )
+        return int(options.run(settings, options))
+    except ZantaraError as error:
+        print(f"zantara_stream: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m zantara_stream", description="Cited answers, streamed.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _command(commands, "serve", _serve, "serve answers over HTTP")
+    ask = _command(commands, "ask", _ask, "answer one question in the terminal")
+    ask.add_argument("question")
+    _command(commands, "check", _check, "say of each part whether it is fine or what to do")
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction, name: str, run: object, what: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
+    command: argparse.ArgumentParser = commands.add_parser(name, help=what, description=what.capitalize() + ".")
+    command.set_defaults(run=run)
+    command.add_argument("--config", type=Path, metavar="FILE", help="a file of ZANTARA_…=… lines")
+    for setting in fields(Settings):
+        m = setting.metadata
+        command.add_argument(
+            f"--{setting.name.replace('_', '-')}",
+            dest=setting.name,
+            metavar=m["unit"].split(" ")[0].upper() or "VALUE",
+            help=f"{m['meaning']} ({variable(setting.name)}; default: {m['shown']})".replace("%", "%%"),
+        )
+    return command
+
+
+def _serve(settings: Settings, options: argparse.Namespace) -> int:
+    from .app import serve
+    from .retrieval.library import inspect
+
+    inspect(settings.index, settings.embedding_model)
+    asyncio.run(serve(settings, lambda line: print(line, flush=True)))
+    return WELL
+
+
+def _ask(settings: Settings, options: argparse.Namespace) -> int:
+    from .terminal import ask
+
+    return asyncio.run(ask(settings, options.question))
+
+
+def _check(settings: Settings, options: argparse.Namespace) -> int:
+    from .terminal import check
+
+    return asyncio.run(check(settings))

@@ -1,0 +1,64 @@
+"""What an answerer is given and what it yields; the two answerers share no more than this."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..retrieval.passages import Passage
+from ..retrieval.search import Hit
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One earlier turn of a conversation; `role` is user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A question with what was found for it, best first; `language` is the likely one of the question."""
+
+    query: str
+    history: tuple[Turn, ...] = ()
+    hits: tuple[Hit, ...] = ()
+    language: str = "en"
+    small_talk: str = ""  # its kind, where the question is none
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Words that an answerer says stand in a passage, and the span of its answer that they support."""
+
+    passage: Passage
+    text: str
+    supports: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The answer is complete; `made_from` are the passages it was made from, None for all that were given."""
+
+    stop_reason: str = "end_turn"
+    usage: Mapping[str, int] = field(default_factory=dict)
+    made_from: tuple[Hit, ...] | None = None
+
+
+Part = str | Quote | Finish
+
+
+class Answerer(Protocol):
+    """Writes an answer: text as it is produced, quotes after the text they support, one finish at the end."""
+
+    model: str
+
+    def answer(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
+        """Yield the answer's parts. Raises `ModelError`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...

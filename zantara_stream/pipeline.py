@@ -1,0 +1,121 @@
+"""The way of one question: retrieve, generate, and yield the answer's events.
+
+It knows no log and no HTTP. The sources are the very passages that the answerer was given.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from .answers.events import Citation, Done, Event, Sources, Text
+from .generation.answerer import Answerer, Finish, Prompt, Quote, Turn
+from .generation.citations import verified
+from .generation.small_talk import recognise
+from .retrieval.language import sure_language
+from .retrieval.library import Build, Library
+from .retrieval.search import Hit
+
+PASSAGES = 8  # searched for an answer
+SOURCES = 3  # documents named with it
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, after what, and by whom ("" for nobody known)."""
+
+    query: str
+    history: tuple[Turn, ...] = ()
+    asker: str = ""
+
+
+class Pipeline:
+    """Answers questions from a library, in the words of an answerer."""
+
+    def __init__(self, library: Library, answerer: Answerer) -> None:
+        self._library = library
+        self._answerer = answerer
+
+    @property
+    def model(self) -> str:
+        """What writes the answers."""
+        return self._answerer.model
+
+    def check(self) -> str:
+        """The name of the build that would be searched now. Raises `IndexUnavailable`."""
+        return self._library.current.manifest.build
+
+    async def answer(self, question: Question) -> AsyncGenerator[Event, None]:
+        """The events of the answer, ending with `Done`. Raises `RequestError`."""
+        began = time.monotonic()
+        prompt = await self._prompt(question)
+        retrieval = time.monotonic() - began
+        cited: set[str] = set()
+        finish = Finish()
+        async with aclosing(self._answerer.answer(prompt)) as parts:
+            async for part in parts:
+                if isinstance(part, str):
+                    yield Text(part)
+                elif isinstance(part, Finish):
+                    finish = part
+                elif (citation := _citation(part)) is not None:
+                    cited.add(part.passage.document)
+                    yield citation
+        sources = _sources(prompt.hits if finish.made_from is None else finish.made_from, cited)
+        if sources:
+            yield Sources(tuple(sources))
+        yield Done(finish.stop_reason, self.model, finish.usage, bool(sources), retrieval)
+
+    async def _prompt(self, question: Question) -> Prompt:
+        talk = recognise(question.query)
+        if talk is not None:
+            return Prompt(question.query, question.history, language=talk.language, small_talk=talk.kind)
+        return await self._library.run(lambda build: _retrieve(question, build))
+
+    async def close(self) -> None:
+        """Let go of the answerer's connections and the library's thread."""
+        await self._answerer.close()
+        self._library.close()
+
+
+def _retrieve(question: Question, build: Build) -> Prompt:
+    hits = tuple(hit for hit in build.search(question.query, PASSAGES) if hit.relevant)
+    language = sure_language(question.query, {"en", *build.manifest.languages})
+    language = language or (hits[0].passage.language if hits else "en")
+    return Prompt(question.query, question.history, hits, language)
+
+
+def _citation(quote: Quote) -> Citation | None:
+    found = verified(quote)
+    if found is None:
+        return None
+    words, start, end = found
+    passage = quote.passage
+    return Citation(passage.id, passage.title, words, start, end, *quote.supports, verified=True)
+
+
+def _sources(hits: Iterable[Hit], cited: set[str]) -> list[dict[str, Any]]:
+    """One entry a document, its best passage; cited documents go before others, in the order of the hits."""
+    best: dict[str, Hit] = {}
+    for hit in hits:
+        best.setdefault(hit.passage.document, hit)
+    chosen = sorted(best, key=lambda document: document not in cited)[:SOURCES]
+    return [_source(hit) for document, hit in best.items() if document in chosen]
+
+
+def _source(hit: Hit) -> dict[str, Any]:
+    passage = hit.passage
+    more = {"section": passage.section, "page": passage.page, "url": passage.url, "updated": passage.updated}
+    return {
+        "source": passage.title,
+        "snippet": passage.text,
+        "similarity": round(hit.similarity, 4),
+        "passage": passage.id,
+        "document": passage.document,
+        **{name: value for name, value in more.items() if value},
+        "start": passage.start,
+        "end": passage.end,
+    }

@@ -1,0 +1,88 @@
+"""Answers and findings in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from .answers.events import Event, Sources, Text
+from .app import make_answerer, make_library
+from .config import Settings
+from .errors import ZantaraError
+from .generation.extractive import ExtractiveAnswerer
+from .pipeline import Pipeline, Question
+from .retrieval.library import inspect
+from .web.parameters import read_query
+
+WELL, FAILED = 0, 1
+
+
+async def ask(settings: Settings, query: str) -> int:
+    """Stream the answer to the terminal, its sources below it."""
+    question = Question(read_query({"query": query}))
+    library = make_library(settings)
+    pipeline = Pipeline(library, make_answerer(settings, library))
+    try:
+        print("Opening the index …", end="\r", file=sys.stderr, flush=True)
+        await library.open()
+        print(" " * 19, end="\r", file=sys.stderr, flush=True)
+        async for event in pipeline.answer(question):
+            _show(event)
+        print()
+    finally:
+        await pipeline.close()
+    return WELL
+
+
+def _show(event: Event) -> None:
+    if isinstance(event, Text):
+        print(event.text, end="", flush=True)
+    elif isinstance(event, Sources):
+        print("\n\nSources:")
+        for number, entry in enumerate(event.entries, 1):
+            print(f"  {number}. {_described(entry)}")
+
+
+def _described(entry: Mapping[str, Any]) -> str:
+    page = f"page {entry['page']}" if entry.get("page") else ""
+    details = [entry.get("section"), page, entry.get("updated"), f"similarity {entry['similarity']:.2f}"]
+    return f"{entry['source']} — {', '.join(detail for detail in details if detail)} [{entry['document']}]"
+
+
+async def check(settings: Settings) -> int:
+    """Print of every part whether it is fine or what to do; 1 where one is not."""
+    print("settings  fine")
+    print(f"journal   fine: {settings.journal}, answers are kept until the server stops")
+    return max([await _report("index", _index, settings), await _report("model", _model, settings)])
+
+
+async def _report(name: str, examine: Callable[[Settings], Awaitable[str]], settings: Settings) -> int:
+    try:
+        print(f"{name:9} fine: {await examine(settings)}")
+    except ZantaraError as error:
+        print(f"{name:9} {error}")
+        return FAILED
+    return WELL
+
+
+async def _index(settings: Settings) -> str:
+    manifest = inspect(settings.index, settings.embedding_model)
+    return (
+        f"{settings.index}, build {manifest.build}, {manifest.documents} documents, "
+        f"{manifest.passages} passages, {manifest.model}"
+    )
+
+
+async def _model(settings: Settings) -> str:
+    answerer = make_answerer(settings, make_library(settings))
+    try:
+        if isinstance(answerer, ExtractiveAnswerer):
+            return "extractive; with ANTHROPIC_API_KEY set, Claude writes the answers"
+        from .generation.claude import ClaudeAnswerer
+
+        assert isinstance(answerer, ClaudeAnswerer)
+        await answerer.probe()
+        return answerer.model
+    finally:
+        await answerer.close()
