@@ -130,15 +130,11 @@ class Settings:
         (), _hosts, "list", "host names this server answers to", "the loopback names and the bound address"
     )
     heartbeat: float = _setting(15.0, _seconds(0.05, 60), "seconds", "longest silence of a stream", "15")
-    grace: float = _setting(
-        30.0, _seconds(0, 3600), "seconds", "how long an answer without readers goes on", "30"
-    )
+    grace: float = _setting(30.0, _seconds(0, 3600), "seconds", "how long an answer without readers goes on", "30")
     retention: float = _setting(
         86400.0, _seconds(0, 31_536_000), "seconds", "how long a finished answer is kept", "86400"
     )
-    drain: float = _setting(
-        25.0, _seconds(0, 3600), "seconds", "how long a stopping server lets answers finish", "25"
-    )
+    drain: float = _setting(25.0, _seconds(0, 3600), "seconds", "how long a stopping server lets answers finish", "25")
     max_answers: int = _setting(2000, _whole(1, 1_000_000), "answers", "answers being written at once")
     max_connections: int = _setting(12000, _whole(1, 1_000_000), "connections", "streams open at once")
     auth: str = _setting("off", _only("off"), "", "how people are identified")

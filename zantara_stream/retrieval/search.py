@@ -55,7 +55,12 @@ def find(
     order = sorted(range(len(numbers)), key=lambda place: (-scores[place], numbers[place]))[:limit]
     passages = corpus.passages([numbers[place] for place in order])
     return [
-        _hit(passage, float(cosines[place]), float(scores[place]), match(terms, f"{passage.context}\n{passage.text}", passage.language, lexical))
+        _hit(
+            passage,
+            float(cosines[place]),
+            float(scores[place]),
+            match(terms, f"{passage.context}\n{passage.text}", passage.language, lexical),
+        )
         for place, passage in zip(order, passages, strict=True)
     ]
 

@@ -8,7 +8,7 @@ from functools import partial
 from aiohttp import web
 
 from ..answers.answers import Answer, Answers
-from ..answers.events import frame
+from ..answers.events import frame, to_json
 from ..answers.fold import Folded, fold
 from ..errors import AnswerExpired, InvalidRequest
 from ..pipeline import Pipeline, Question
@@ -76,7 +76,8 @@ def _as_json(answer: Answer) -> web.Response:
     folded = fold(answer.log.frames())
     if folded.error is not None:
         return ended_response(folded.error, response=folded.text, answer=answer.id)
-    return web.json_response(_whole(answer, folded), headers={"X-Answer-Id": answer.id, "Cache-Control": "no-store"})
+    headers = {"X-Answer-Id": answer.id, "Cache-Control": "no-store"}
+    return web.json_response(_whole(answer, folded), headers=headers, dumps=to_json)
 
 
 def _whole(answer: Answer, folded: Folded) -> dict[str, object]:

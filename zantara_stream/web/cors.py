@@ -39,7 +39,7 @@ class OriginPolicy:
 
     def install(self, app: web.Application) -> None:
         """Put the policy on every route that `app` has by now."""
-        options = aiohttp_cors.ResourceOptions(
+        options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
             allow_credentials=True,
             expose_headers=EXPOSED,
             allow_headers=REQUEST_HEADERS,

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ..answers.answers import internal_error
-from ..answers.events import frame
+from ..answers.events import frame, to_json
 from ..errors import (
     Draining,
     IndexUnavailable,
@@ -51,12 +51,12 @@ def error_response(error: RequestError, **more: Any) -> web.Response:
     headers = {"Cache-Control": "no-store"}
     if isinstance(error, NotNow):
         headers["Retry-After"] = str(error.retry_after)
-    return web.json_response(error_body(error, **more), status=error.status, headers=headers)
+    return web.json_response(error_body(error, **more), status=error.status, headers=headers, dumps=to_json)
 
 
 def ended_response(error: Mapping[str, Any], **more: Any) -> web.Response:
     """An answer that ended in `error` (the terminal event's data), for a client that waited for the whole."""
-    return web.json_response({**error, **more}, status=ENDING_STATUS[error["code"]])
+    return web.json_response({**error, **more}, status=ENDING_STATUS[error["code"]], dumps=to_json)
 
 
 @web.middleware

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from ..errors import InvalidRequest, TooLarge
-from ..generation.prompt import Turn
+from ..generation.answerer import Turn
 from ..pipeline import Question
 
 QUERY_LIMIT = 8000  # characters

@@ -6,7 +6,9 @@ from typing import Any
 
 from aiohttp import web
 
-from ..retrieval.library import Hit, Library
+from ..answers.events import to_json
+from ..retrieval.library import Library
+from ..retrieval.search import Hit
 from .parameters import read_limit, read_query, read_values
 
 
@@ -21,7 +23,7 @@ class Search:
         values = await read_values(request)
         query, limit = read_query(values), read_limit(values)
         hits = await self._library.search(query, limit)
-        return web.json_response({"results": [_result(hit) for hit in hits]})
+        return web.json_response({"results": [_result(hit) for hit in hits]}, dumps=to_json)
 
 
 def _result(hit: Hit) -> dict[str, Any]:

@@ -33,9 +33,7 @@ def stream_response(answer: str = "") -> EventSourceResponse:
     aiohttp-sse gives the headers and `TCP_USER_TIMEOUT`; its pings are comments, which scripts cannot
     see, and its `send` encodes every event anew, so heartbeats and bytes are ours.
     """
-    response = EventSourceResponse(
-        sep="\n", allow_all_methods=True, send_timeout=WRITE_DEADLINE, ping_interval=_NEVER
-    )
+    response = EventSourceResponse(sep="\n", allow_all_methods=True, send_timeout=WRITE_DEADLINE, ping_interval=_NEVER)
     response.headers.update(HEADERS)
     if answer:
         response.headers["X-Answer-Id"] = answer

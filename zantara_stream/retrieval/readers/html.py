@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from .details import Draft, decode
@@ -10,9 +12,16 @@ from .outline import Outline
 _BOILERPLATE = "script,style,noscript,template,nav,footer,aside,form,iframe,svg,button,head"
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BLOCKS = frozenset(
-    "p div section article main header ul ol dl li dt dd table thead tbody tfoot tr caption blockquote "
-    "figure figcaption pre address hr br details summary body".split()
-) | frozenset(_HEADINGS)
+    re.findall(
+        r"\w+",
+        """
+        p div section article main header ul ol dl li dt dd table thead tbody tfoot tr caption blockquote
+        figure figcaption pre address hr br details summary body h1 h2 h3 h4 h5 h6
+        """,
+    )
+)
+
+_ITEMS = ("tr", "li", "dt", "dd")
 
 
 def read_html(data: bytes) -> Draft:
@@ -54,7 +63,7 @@ class _Writer:
             tag = node.tag or ""
             if seen or tag == "-text":
                 self._leave(node, tag)
-            elif tag in _HEADINGS or tag in ("tr", "li", "dt", "dd") and not _has_blocks(node):
+            elif tag in _HEADINGS or (tag in _ITEMS and not _has_blocks(node)):
                 self._whole(node, tag)
             else:
                 self._enter(tag)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -45,7 +46,7 @@ def _line_starts(text: str) -> list[int]:
 
 
 def _headings(tokens: list[Token], lines: list[int]) -> Iterable[tuple[int, int, str, int]]:
-    for opening, inline in zip(tokens, tokens[1:], strict=False):
+    for opening, inline in pairwise(tokens):
         # A heading inside a quotation or list is part of that, not of the document's structure.
         if opening.type == "heading_open" and opening.level == 0 and opening.map:
             first, last = opening.map

@@ -125,7 +125,10 @@ def _compose(lines: list[_Line], pages: int) -> Outline:
         if paragraph[0].style in levels:
             outline.heading(levels[paragraph[0].style], text)
         else:
-            outline.block(_BULLET.sub("- ", text, count=1) if _BULLET.match(text) else text, tight=bool(_ITEM.match(text)) and listed)
+            outline.block(
+                _BULLET.sub("- ", text, count=1) if _BULLET.match(text) else text,
+                tight=bool(_ITEM.match(text)) and listed,
+            )
         listed = bool(_ITEM.match(text))
     while len(outline.pages) < pages:
         outline.page()
