@@ -92,7 +92,7 @@ def _routes(app: web.Application, chat: Chat, search: Search, operations: Operat
             web.get("/health", operations.health),
             web.get("/ready", operations.ready),
             web.get("/", page),
-            web.get(r"/{file:page\.js|style\.css}", page),
+            web.get(r"/{file:page\.js|style\.css|icon\.svg}", page),
         ]
     )
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
+from dotenv.parser import Binding, parse_stream
 
 from .errors import ConfigError
 
@@ -18,6 +19,8 @@ PREFIX = "ZANTARA_"
 EXTRACTIVE = "extractive"
 AUTOMATIC = ""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_HOST = re.compile(r"[a-z0-9._-]+")
 DEFAULT_ORIGINS = (
     "https://zantara.balizero.com",
     "http://localhost:3000",
@@ -44,7 +47,7 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
 
 def _seconds(low: float, high: float) -> Callable[[str], float]:
     def parse(value: str) -> float:
-        allowed = f"a number of seconds from {low:g} to {high:g}"
+        allowed = f"a number of seconds from {low:.12g} to {high:.12g}"
         try:
             number = float(value)
         except ValueError:
@@ -72,10 +75,9 @@ def _listed(value: str) -> tuple[str, ...]:
 def _origins(value: str) -> tuple[str, ...]:
     origins = _listed(value)
     for origin in origins:
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
+        if not _ORIGIN.fullmatch(origin):
             raise ValueError(
-                "exact origins such as https://example.com, separated by commas "
+                "exact origins such as https://example.com, in small letters, separated by commas "
                 "(no path, and no *: answers are sent with credentials)"
             )
     return origins
@@ -83,9 +85,17 @@ def _origins(value: str) -> tuple[str, ...]:
 
 def _hosts(value: str) -> tuple[str, ...]:
     hosts = tuple(host.lower() for host in _listed(value))
-    if any(set(host) & set("/*@ ") for host in hosts):
-        raise ValueError("host names without scheme, port or *, separated by commas")
+    if not all(_HOST.fullmatch(host) or _is_ipv6(host) for host in hosts):
+        raise ValueError("host names or addresses without scheme, port or *, separated by commas")
     return hosts
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _model(value: str) -> str:
@@ -137,9 +147,9 @@ class Settings:
     drain: float = _setting(25.0, _seconds(0, 3600), "seconds", "how long a stopping server lets answers finish", "25")
     max_answers: int = _setting(2000, _whole(1, 1_000_000), "answers", "answers being written at once")
     max_connections: int = _setting(12000, _whole(1, 1_000_000), "connections", "streams open at once")
-    auth: str = _setting("off", _only("off"), "", "how people are identified")
-    trust_email: str = _setting("false", _only("false"), "", "whether user_email was verified by a proxy")
-    rate_limit: str = _setting("off", _only("off"), "", "questions a minute and person or address")
+    auth: str = _setting("off", _only("off"), "switch", "how people are identified")
+    trust_email: str = _setting("false", _only("false"), "switch", "whether user_email was verified by a proxy")
+    rate_limit: str = _setting("off", _only("off"), "switch", "questions a minute and person or address")
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -172,11 +182,18 @@ def _parsed(name: str, value: str) -> Any:
 def _from_file(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise ConfigError(f"The settings file {path} does not exist.")
-    values = dotenv_values(path, interpolate=False, encoding="utf-8")
-    for key, value in values.items():
-        if value is None:
-            raise ConfigError(f"{path}: the line {key!r} is not of the form ZANTARA_PORT=8080.")
-    return {key: value or "" for key, value in values.items()}
+    try:
+        with path.open(encoding="utf-8") as stream:
+            lines = [_setting_line(path, line) for line in parse_stream(stream) if line.key or line.error]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The settings file {path} cannot be read ({error}).") from None
+    return dict(lines)
+
+
+def _setting_line(path: Path, line: Binding) -> tuple[str, str]:
+    if line.key is None or line.value is None:
+        raise ConfigError(f"{path}: the line {line.original.string.strip()!r} is not of the form ZANTARA_PORT=8080.")
+    return line.key, line.value
 
 
 def load_settings(

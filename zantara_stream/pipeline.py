@@ -73,7 +73,7 @@ class Pipeline:
         talk = recognise(question.query)
         if talk is not None:
             return Prompt(question.query, question.history, language=talk.language, small_talk=talk.kind)
-        return await self._library.run(lambda build: _retrieve(question, build))
+        return await self._library.run(lambda build: retrieve(question, build))
 
     async def close(self) -> None:
         """Let go of the answerer's connections and the library's thread."""
@@ -81,7 +81,8 @@ class Pipeline:
         self._library.close()
 
 
-def _retrieve(question: Question, build: Build) -> Prompt:
+def retrieve(question: Question, build: Build) -> Prompt:
+    """The prompt for a question: the relevant passages, and the language to answer in."""
     hits = tuple(hit for hit in build.search(question.query, PASSAGES) if hit.relevant)
     language = sure_language(question.query, {"en", *build.manifest.languages})
     language = language or (hits[0].passage.language if hits else "en")

@@ -19,7 +19,8 @@ from .retrieval.lexical import words
 class ScriptedAnswerer:
     """Plays a script: parts are yielded, numbers are seconds slept, exceptions raised, futures and events awaited.
 
-    `prompts` holds what it was asked, `cancelled` counts the answers that were closed before their end.
+    `prompts` holds what it was asked, `cancelled` counts the answers that were closed before their end, and
+    `closed_early` is set by the first of them.
     """
 
     def __init__(self, *script: Part | float | Exception | asyncio.Event, model: str = "scripted") -> None:
@@ -27,6 +28,7 @@ class ScriptedAnswerer:
         self.script = script
         self.prompts: list[Prompt] = []
         self.cancelled = 0
+        self.closed_early = asyncio.Event()
 
     async def answer(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
         """Play the script once."""
@@ -44,6 +46,7 @@ class ScriptedAnswerer:
             yield Finish(usage={"input_tokens": 1, "output_tokens": 1})
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1
+            self.closed_early.set()
             raise
 
     async def close(self) -> None:

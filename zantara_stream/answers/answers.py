@@ -60,6 +60,7 @@ class Answer:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._cut: RequestError | None = None
+        self._released = False
 
     def start(self, produce: Produce) -> None:
         """Let `produce` write the log in a task of its own."""
@@ -76,6 +77,8 @@ class Answer:
         # A callback, because a task that is cancelled before its first step never runs a handler of its own.
         if not self.log.closed:
             self.log.append(self._terminal(task))
+        elif not task.cancelled() and (error := task.exception()) is not None:
+            internal_error(error, f"answer {self.id}, after its end")
         self._arm()
 
     def _terminal(self, task: asyncio.Task[None]) -> Event:
@@ -106,7 +109,7 @@ class Answer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._leases:
+        if self._leases or self._released:
             return
         loop = asyncio.get_running_loop()
         if self.log.closed:
@@ -116,9 +119,8 @@ class Answer:
 
     def release(self) -> None:
         """Let go of the timer; the answer is no longer in anybody's books."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._released = True
+        self._arm()
 
 
 class Answers:
@@ -183,7 +185,8 @@ class Answers:
         answer.release()
         self._closed.pop(answer.id, None)
         self._answers.pop(answer.id, None)
-        self._continuity.pop(answer.continuity, None)
+        if self._continuity.get(answer.continuity) is answer:
+            del self._continuity[answer.continuity]
 
     async def drain(self, seconds: float) -> None:
         """Take no new answers, let the running ones finish within `seconds`, then end the rest."""

@@ -1,7 +1,7 @@
 """Answers written by Claude, or by any server that speaks the Messages API, streamed as they come.
 
 The SDK keeps authentication, retries before the stream and status errors. The events of the stream are
-decoded here, since only a few fields of them are needed; docs/decisions has the figures.
+decoded here, since only a few fields of them are needed; docs/decisions/0005 says more.
 https://docs.anthropic.com/en/docs/build-with-claude/streaming
 """
 
@@ -37,6 +37,7 @@ STOP_REASONS = {
     "model_context_window_exceeded": "max_tokens",
     "refusal": "refusal",
 }
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)  # no JSON, or none of the API's shape
 _COUNTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
@@ -76,7 +77,7 @@ class ClaudeAnswerer:
                 async for event in _events(response.iter_bytes()):
                     for part in message.take(event):
                         yield part
-        except (anthropic.APIError, httpx2.HTTPError, OSError, ValueError) as error:
+        except (anthropic.APIError, httpx2.HTTPError, OSError, *_UNREADABLE) as error:
             raise _coded(error) from error
         yield message.finish()
 
@@ -206,12 +207,11 @@ def _quote(citation: Mapping[str, Any], passages: list[Passage], supports: tuple
         return None
     passage = passages[place]
     first, last = citation.get("start_block_index"), citation.get("end_block_index")
-    words = "".join(blocks(passage)[first:last])
-    return Quote(passage, citation.get("cited_text") or words, supports)
+    return Quote(passage, citation.get("cited_text") or "".join(blocks(passage)[first:last]), supports)
 
 
 def _coded(error: Exception) -> ModelError:
-    if isinstance(error, ValueError):
+    if isinstance(error, _UNREADABLE):
         logger.warning("the provider's stream could not be read", exc_info=error)
         return ModelUnavailable("The language model sent something that cannot be read. Please try again.")
     return failure(error)

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 
 from ..config import EXTRACTIVE
 from ..retrieval.lexical import words
@@ -17,9 +18,10 @@ from .answerer import Finish, Part, Prompt, Quote
 from .small_talk import reply
 
 # Weights of a sentence's score, fitted on tests/questions/sample.jsonl.
-BY_PASSAGE, BY_COVERAGE, BY_NUMBER, BY_TABLE = 0.7, 0.3, 0.1, -0.1
+BY_PASSAGE, BY_COVERAGE, BY_NUMBER, BY_TABLE = 0.7, 0.2, 0.1, -0.1
+PASSAGES = 5  # whose sentences are weighed
 MOST = 3  # sentences quoted
-MARGIN = 0.12  # below the best score, beyond which a sentence is left out
+MARGIN = 0.08  # below the best score, beyond which a sentence is left out
 ALIKE = 0.7  # share of common words above which one sentence repeats another
 OWN_LANGUAGE = 0.75  # of the best passage's score, from which passages of the question's language go first
 _NUMBER = re.compile(r"\d")
@@ -53,12 +55,12 @@ class ExtractiveAnswerer:
         if not chosen:
             yield reply(prompt.small_talk or "nothing", prompt.language)
         position = 0
-        for sentence in chosen:
+        for sentence, following in zip_longest(chosen, chosen[1:]):
             yield sentence.text
             yield Quote(sentence.passage, sentence.text, (position, position + len(sentence.text)))
-            attribution = f"\n— {sentence.passage.context}\n\n"
-            yield attribution
-            position += len(sentence.text) + len(attribution)
+            after = _after(sentence, following)
+            yield after
+            position += len(sentence.text) + len(after)
         if chosen:
             yield reply("extractive", prompt.language)
         yield Finish(made_from=tuple(dict.fromkeys(sentence.hit for sentence in chosen)))
@@ -67,11 +69,18 @@ class ExtractiveAnswerer:
         """Nothing is held."""
 
 
+def _after(sentence: Sentence, following: Sentence | None) -> str:
+    """What stands behind a quoted sentence: where it is from, once for sentences from under the same headings."""
+    if following is not None and following.passage.context == sentence.passage.context:
+        return "\n"
+    return f"\n— {sentence.passage.context}\n\n"
+
+
 def choose(prompt: Prompt, build: Build) -> list[Sentence]:
     """The sentences to quote, best first."""
     candidates = [
         (hit, hit.passage.text[start:end])
-        for hit in _own_language(prompt)
+        for hit in _own_language(prompt)[:PASSAGES]
         for start, end in sentences(hit.passage.text, hit.passage.language)
     ]
     scored = sorted(_scored(prompt.query, candidates, build), key=lambda sentence: -sentence.score)
@@ -79,7 +88,7 @@ def choose(prompt: Prompt, build: Build) -> list[Sentence]:
     for sentence in scored:
         if sentence.score < scored[0].score - MARGIN or len(chosen) == MOST:
             break
-        if not any(_alike(sentence.text, other.text) for other in chosen):
+        if not (chosen and _is_row(sentence.text)) and not any(_alike(sentence.text, other.text) for other in chosen):
             chosen.append(sentence)
     return chosen
 
@@ -102,7 +111,11 @@ def _scored(query: str, candidates: list[tuple[Hit, str]], build: Build) -> Iter
 
 def _form(text: str) -> float:
     """Figures are what is mostly asked for; a table's row says little out of its table."""
-    return BY_NUMBER * bool(_NUMBER.search(text)) + BY_TABLE * (" | " in text)
+    return BY_NUMBER * bool(_NUMBER.search(text)) + BY_TABLE * _is_row(text)
+
+
+def _is_row(text: str) -> bool:
+    return " | " in text
 
 
 def _alike(one: str, other: str) -> bool:

@@ -36,7 +36,10 @@ def messages(prompt: Prompt, *, citations: bool) -> list[dict[str, Any]]:
     passages = [hit.passage for hit in prompt.hits]
     found = [search_result(passage) for passage in passages] if citations else _numbered(passages)
     content = [*found, {"type": "text", "text": question}]
-    return [*_turns(prompt.history), {"role": "user", "content": content}]
+    turns = _turns(prompt.history)
+    if turns and turns[-1]["role"] == "user":  # it was never answered
+        content.insert(0, {"type": "text", "text": turns.pop()["content"]})
+    return [*turns, {"role": "user", "content": content}]
 
 
 def _question(prompt: Prompt) -> str:
@@ -49,7 +52,7 @@ def _turns(history: tuple[Turn, ...]) -> list[dict[str, Any]]:
     """The history in alternating turns that begin with the user's, as the API wants them."""
     turns: list[dict[str, Any]] = []
     for turn in history:
-        if not turn.content:
+        if not turn.content.strip():
             continue
         if turns and turns[-1]["role"] == turn.role:
             turns[-1]["content"] += f"\n\n{turn.content}"

@@ -60,14 +60,23 @@ class Found:
 def walk(root: Path) -> Iterator[Found]:
     """Every visible file below `root`, in the order of their paths; nothing outside it is followed."""
     inside = root.resolve()
-    for folder, folders, files in os.walk(root):
+    closed: list[OSError] = []
+    for folder, folders, files in os.walk(root, onerror=closed.append):
         folders.sort()
         linked = [name for name in folders if (Path(folder) / name).is_symlink()]
         folders[:] = [name for name in folders if name not in linked and not name.startswith(".")]
         for name in sorted([*files, *linked]):
             if not name.startswith("."):
                 file = Path(folder) / name
-                yield Found(file.relative_to(root).as_posix(), file, _problem(file, inside))
+                yield Found(_shown(file, root), file, _problem(file, inside))
+    for error in closed:
+        file = Path(error.filename)
+        yield Found(_shown(file, root), file, f"cannot be opened ({error.strerror})")
+
+
+def _shown(file: Path, root: Path) -> str:
+    """The path in the corpus; bytes that are no text, which nothing could store, are spelled out."""
+    return os.fsencode(file.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
 
 
 def _problem(file: Path, inside: Path) -> str:
@@ -76,9 +85,12 @@ def _problem(file: Path, inside: Path) -> str:
             return "is a symbolic link out of the folder"
         if not file.is_file():
             return "is a link to a folder" if file.is_dir() else "is not a regular file"
-        size = file.stat().st_size
+        with file.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
+    except RuntimeError:  # pathlib's word for it, up to Python 3.12
+        return "is a symbolic link in a loop"
     if size == 0:
         return "is empty"
     if size > FILE_LIMIT:

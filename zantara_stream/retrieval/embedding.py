@@ -6,6 +6,7 @@ published ones.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -113,7 +114,7 @@ class SentenceTransformerEmbedder:
 
         disable_progress_bar()  # type: ignore[no-untyped-call]
         self._model: Any = SentenceTransformer(str(folder), device=None)
-        self._tokenizer: Any = self._model.tokenizer.backend_tokenizer
+        self._tokenizer: Any = copy.deepcopy(self._model.tokenizer.backend_tokenizer)  # encoding cuts with its own
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.dimensions = self._model.get_embedding_dimension() or 0

@@ -46,13 +46,13 @@ class Manifest:
 
     def save(self, folder: Path) -> None:
         """Write the manifest into its build's folder."""
-        (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+        (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
         """Read a build's manifest. Raises `IndexUnavailable`."""
         try:
-            data: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+            data: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             if data["format"] != FORMAT:
                 raise IndexUnavailable(f"The index {folder} has format {data['format']}, not {FORMAT}: {REBUILD}")
             return cls(**{f.name: data[f.name] for f in fields(cls)})
@@ -83,8 +83,8 @@ def _parts(folder: Path) -> Iterator[Path]:
 def current_build(index: Path) -> Path:
     """The folder of the build that an index folder serves. Raises `IndexUnavailable`."""
     try:
-        name = (index / CURRENT).read_text().strip()
-    except OSError:
+        name = (index / CURRENT).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError):
         raise IndexUnavailable(f"There is no index in {index}: {REBUILD}") from None
     return index / BUILDS / name
 

@@ -17,8 +17,8 @@ DENSE_SHARE = 0.6  # of the score; the rest is BM25 over its best, so that an un
 
 
 # What makes a passage an answer and not just the nearest there is: its cosine, the share of the query's
-# words that it has, and how many telling words those are. Weights fitted on the sample questions with
-# tests/questions; 1 is the bar.
+# words that it has, and how many telling words those are. The weights were fitted on tests/questions;
+# docs/decisions/0004 has what they do there.
 BY_SIMILARITY, BY_COVERAGE, BY_EVIDENCE, BAR = 0.8, 0.4, 0.6, 1.0
 
 

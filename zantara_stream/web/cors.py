@@ -6,7 +6,7 @@ same headers from `complete`, the one place that writes them.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
 
 import aiohttp_cors
 from aiohttp import hdrs, web
@@ -28,6 +28,7 @@ REQUEST_HEADERS = (
 )
 EXPOSED = ("Content-Type", "Cache-Control", "X-Accel-Buffering", "X-Answer-Id", "Retry-After")
 MAX_AGE = 3600  # seconds a browser may remember a preflight
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:/?#@\[\]\\]+))(?::[0-9]{1,5})?")
 
 
 class OriginPolicy:
@@ -97,12 +98,10 @@ def _is_preflight(request: web.Request) -> bool:
 
 def _same_host(origin: str, request: web.Request) -> bool:
     # The scheme is not compared: behind a TLS proxy the page's is https and ours is http.
-    return urlsplit(origin).netloc.lower() == request.headers.get(hdrs.HOST, "").lower() != ""
+    return origin.partition("://")[2].lower() == request.headers.get(hdrs.HOST, "").lower() != ""
 
 
 def _host_name(host: str) -> str:
-    """The name in a Host header, without port and brackets; "" for one that makes no sense."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
+    """The name in a Host header, lower case, without port and brackets; "" for one that makes no sense."""
+    match = _HOST.fullmatch(host.lower())
+    return (match[1] or match[2]) if match else ""

@@ -28,7 +28,7 @@ from ..errors import (
 )
 from .sse import open_stream
 
-# What an answer can end in, with the status for a client that was promised one JSON object.
+# What an answer can end in; a client that was promised one JSON object gets its status.
 _ENDINGS = (
     Draining,
     IndexUnavailable,
@@ -38,7 +38,7 @@ _ENDINGS = (
     ModelRefused,
     Internal,
 )
-ENDING_STATUS = {error.code: error.status for error in _ENDINGS}
+ENDINGS: dict[str, type[RequestError]] = {error.code: error for error in _ENDINGS}
 
 
 def error_body(error: RequestError, **more: Any) -> dict[str, Any]:
@@ -48,15 +48,20 @@ def error_body(error: RequestError, **more: Any) -> dict[str, Any]:
 
 def error_response(error: RequestError, **more: Any) -> web.Response:
     """The failure as JSON with its status, and `Retry-After` where waiting helps."""
-    headers = {"Cache-Control": "no-store"}
-    if isinstance(error, NotNow):
-        headers["Retry-After"] = str(error.retry_after)
-    return web.json_response(error_body(error, **more), status=error.status, headers=headers, dumps=to_json)
+    return _as_json(error_body(error, **more), error.status, type(error))
 
 
 def ended_response(error: Mapping[str, Any], **more: Any) -> web.Response:
     """An answer that ended in `error` (the terminal event's data), for a client that waited for the whole."""
-    return web.json_response({**error, **more}, status=ENDING_STATUS[error["code"]], dumps=to_json)
+    kind = ENDINGS.get(error["code"], Internal)
+    return _as_json({**error, **more}, kind.status, kind)
+
+
+def _as_json(body: Mapping[str, Any], status: int, kind: type[RequestError]) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    if issubclass(kind, NotNow):
+        headers["Retry-After"] = str(kind.retry_after)
+    return web.json_response(body, status=status, headers=headers, dumps=to_json)
 
 
 @web.middleware

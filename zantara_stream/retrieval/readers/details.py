@@ -13,6 +13,7 @@ _UPDATED = re.compile(
     r"^\W*(?:last\s+)?(?:updated|diperbarui|aggiornato|date|tanggal|data)\W*:\W*(\d{4}-\d{2}-\d{2})\b",
     re.IGNORECASE | re.MULTILINE,
 )
+_WORD = re.compile(r"[^\W_]")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NEAR_TOP = 1500  # characters in which a visible date is looked for
 _SAMPLE = 4000  # characters that tell the language
@@ -34,7 +35,7 @@ class Draft:
 
 def complete(path: str, draft: Draft) -> Document:
     """The draft as a document. Raises `Unreadable` where there is no text in it."""
-    if not draft.sections:
+    if not any(_WORD.search(draft.text, section.start, section.end) for section in draft.sections):
         raise Unreadable("has no text in it")
     return Document(
         path=path,

@@ -16,12 +16,13 @@ _BLOCKS = frozenset(
         r"\w+",
         """
         p div section article main header ul ol dl li dt dd table thead tbody tfoot tr caption blockquote
-        figure figcaption pre address hr br details summary body h1 h2 h3 h4 h5 h6
+        td th figure figcaption pre address hr br details summary body h1 h2 h3 h4 h5 h6
         """,
     )
 )
 
 _ITEMS = ("tr", "li", "dt", "dd")
+_LAYOUT = frozenset(("table", "ul", "ol", "dl", *_HEADINGS))  # in a table row: it is there for the looks
 
 
 def read_html(data: bytes) -> Draft:
@@ -40,7 +41,7 @@ def read_html(data: bytes) -> Draft:
 
 
 def _text(node: LexborNode | None) -> str:
-    return " ".join(node.text().split()) if node else ""
+    return " ".join(node.text(separator=" " * _holds(node, _BLOCKS)).split()) if node else ""
 
 
 def _attribute(tree: LexborHTMLParser, selector: str, name: str) -> str:
@@ -63,7 +64,7 @@ class _Writer:
             tag = node.tag or ""
             if seen or tag == "-text":
                 self._leave(node, tag)
-            elif tag in _HEADINGS or (tag in _ITEMS and not _has_blocks(node)):
+            elif tag in _HEADINGS or (tag in _ITEMS and not _holds(node, _LAYOUT if tag == "tr" else _BLOCKS)):
                 self._whole(node, tag)
             else:
                 self._enter(tag)
@@ -100,5 +101,11 @@ class _Writer:
             self._items += 1
 
 
-def _has_blocks(node: LexborNode) -> bool:
-    return node.tag != "tr" and any(child.tag in _BLOCKS for child in node.traverse() if child != node)
+def _holds(node: LexborNode, tags: frozenset[str]) -> bool:
+    below = list(node.iter())
+    while below:  # not `traverse`, which visits all of them before it yields the first
+        child = below.pop()
+        if child.tag in tags:
+            return True
+        below.extend(child.iter())
+    return False

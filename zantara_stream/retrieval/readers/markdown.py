@@ -64,8 +64,8 @@ def _front_matter(tokens: list[Token]) -> dict[str, Any]:
         return {}
     try:
         matter = yaml.safe_load(tokens[0].content)
-    except yaml.YAMLError as error:
-        raise Unreadable(f"has front matter that is not YAML ({error})") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that no calendar has
+        raise Unreadable(f"has front matter that is not YAML ({' '.join(str(error).split())})") from None
     return matter if isinstance(matter, dict) else {}
 
 

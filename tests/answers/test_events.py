@@ -1,0 +1,185 @@
+"""The events' shapes as the contract's §2 gives them, and their framing."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zantara_stream.answers.events import (
+    ORDER,
+    Citation,
+    Done,
+    Event,
+    Failed,
+    Sources,
+    Stamp,
+    Text,
+    encode,
+    frame,
+    to_json,
+    unframe,
+)
+from zantara_stream.testing import EventReader, read_events
+
+ANSWER = "AAAAAAAAAAAAAAAAAAAAAA"
+STAMP = Stamp(ANSWER, offset=3, sequence=2, timestamp=1730552400.123, elapsed=1.23456, first_chunk=0.51239)
+
+AWKWARD = st.sampled_from(
+    ["\n", "\r", "\r\n", "\n\n", "\u2028", "\u2029", "\x85", "\x00", "data: ", "id: ", "🙂", "\\u2028"]
+)
+TEXTS = st.lists(st.text() | AWKWARD | st.characters(categories=["Cs"]), max_size=4).map("".join)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=12,
+)
+OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=4)
+NAMES = st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=10)
+
+
+def written(value: Any) -> Any:
+    """What a reader gets of a value: halves of surrogate pairs become question marks."""
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case list():
+            return [written(item) for item in value]
+        case dict():
+            return {written(key): written(item) for key, item in value.items()}
+    return value
+
+
+@given(OBJECTS)
+def test_unframe_is_the_inverse_of_frame(data: dict[str, Any]) -> None:
+    assert unframe(frame(data)) == written(data)
+
+
+@given(OBJECTS, NAMES, NAMES, st.none() | st.integers(0, 9999))
+def test_a_frame_is_one_event_with_one_line_of_data(
+    data: dict[str, Any], event: str, name: str, retry: int | None
+) -> None:
+    block = frame(data, event=event, id=name, retry=retry)
+    *lines, last, rest = block.split(b"\n")
+    assert b"\r" not in block
+    assert (last, rest) == (b"", b""), "it ends with one blank line"
+    assert b"" not in lines, "and has no other"
+    assert sum(line.startswith(b"data: ") for line in lines) == 1
+    (read,) = read_events(block)
+    assert (read.event, read.id, read.retry) == (event or "message", name, retry)
+    assert read.json == written(data)
+
+
+@given(st.lists(OBJECTS, max_size=4), st.data())
+def test_readers_get_the_same_events_wherever_the_bytes_are_cut(
+    items: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    stream = b"".join(frame(item) for item in items)
+    cut = data.draw(st.integers(0, len(stream)))
+    reader = EventReader()
+    events = [*reader.feed(stream[:cut]), *reader.feed(stream[cut:])]
+    assert [event.json for event in events] == [written(item) for item in items]
+
+
+def test_the_fields_of_a_frame_stand_in_this_order() -> None:
+    block = frame({"answer": "A"}, event="start", id="A.0", retry=2300)
+    assert block == b'retry: 2300\nevent: start\nid: A.0\ndata: {"answer":"A"}\n\n'
+
+
+def test_text_stays_as_it_is_and_not_escaped() -> None:
+    assert to_json({"text": "  àè 🙂\u2028\n"}) == '{"text":"  àè 🙂\u2028\\n"}'
+
+
+CITATION = Citation("p1", "Renewing a permit", "Rp 3 million", 10, 22, 0, 30, verified=True)
+SOURCE = {"source": "Renewing a permit", "snippet": "Renewal costs …", "similarity": 0.9512}
+DONE = Done("end_turn", "claude-haiku-4-5", {"input_tokens": 5, "output_tokens": 7}, used_rag=True, retrieval=0.04321)
+
+SHAPES: list[tuple[Event, dict[str, Any]]] = [
+    (Text(" Hello\n"), {"text": " Hello\n", "sequenceNumber": 2, "timestamp": 1730552400.123}),
+    (
+        CITATION,
+        {
+            "citation": {
+                "passage": "p1",
+                "source": "Renewing a permit",
+                "quote": "Rp 3 million",
+                "start": 10,
+                "end": 22,
+                "textStart": 0,
+                "textEnd": 30,
+                "verified": True,
+            }
+        },
+    ),
+    (Sources((SOURCE,)), {"sources": [SOURCE]}),
+    (
+        DONE,
+        {
+            "done": True,
+            "sequenceNumber": 2,
+            "timestamp": 1730552400.123,
+            "streamDuration": 1.235,
+            "stopReason": "end_turn",
+            "usage": {"input_tokens": 5, "output_tokens": 7},
+            "timings": {"retrieval": 0.0432, "firstChunk": 0.5124, "total": 1.2346},
+            "model": "claude-haiku-4-5",
+            "answer": ANSWER,
+            "usedRag": True,
+        },
+    ),
+    (
+        Failed("model_overloaded", "The language model is busy.", retryable=True),
+        {
+            "error": "The language model is busy.",
+            "done": True,
+            "sequenceNumber": 2,
+            "timestamp": 1730552400.123,
+            "streamDuration": 1.235,
+            "code": "model_overloaded",
+            "retryable": True,
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "data"), SHAPES, ids=lambda value: type(value).__name__)
+def test_each_event_has_the_shape_of_the_contract(event: Event, data: dict[str, Any]) -> None:
+    (read,) = read_events(encode(event, STAMP))
+    assert read.json == data
+    assert (read.event, read.id) == ("message", f"{ANSWER}.3"), "unnamed, so that onmessage gets it"
+
+
+def test_every_kind_of_event_has_a_shape_here() -> None:
+    assert {type(event) for event, _ in SHAPES} == {kind for _, kind in ORDER}
+
+
+def test_the_bytes_of_a_text_event() -> None:
+    assert encode(Text("Hello"), STAMP) == (
+        b'id: AAAAAAAAAAAAAAAAAAAAAA.3\ndata: {"text":"Hello","sequenceNumber":2,"timestamp":1730552400.123}\n\n'
+    )
+
+
+def test_an_error_says_that_it_is_one_before_it_says_done() -> None:
+    # Old pages looked at `done` first and took failures for success.
+    data = encode(Failed("internal", "Something broke.", retryable=False), STAMP)
+    assert data.index(b'"error"') < data.index(b'"done"')
+
+
+def test_timings_leave_out_what_never_happened() -> None:
+    stamp = Stamp(ANSWER, 1, 0, 1730552400.0, 0.25, None)
+    assert unframe(encode(Done("stopped"), stamp))["timings"] == {"total": 0.25}
+
+
+def test_event_ids_are_safe_for_every_parser() -> None:
+    (event,) = read_events(encode(Text("x"), STAMP))
+    assert re.fullmatch(r"[0-9A-Za-z._-]{1,128}", event.id)
+
+
+def test_json_of_one_event_is_one_line_for_any_parser() -> None:
+    line = to_json({"text": "a\nb\r\nc\x0b\x0c"})
+    assert json.loads(line) == {"text": "a\nb\r\nc\x0b\x0c"}
+    assert len(re.findall(r"[\n\r\x0b\x0c\x00]", line)) == 0

@@ -1,0 +1,70 @@
+"""What tests share: the sample documents' index made with the real model, and a small one made without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zantara_stream.retrieval import builder
+from zantara_stream.retrieval.embedding import SentenceTransformerEmbedder
+from zantara_stream.retrieval.reading import fingerprint, read_folder
+from zantara_stream.testing import HashingEmbedder
+
+DOCUMENTS = Path(__file__).resolve().parent.parent / "documents"
+
+SMALL_CORPUS = {
+    "permits/renewal.md": (
+        "---\nlanguage: en\nupdated: 2026-01-31\nurl: https://example.com/renewal\n---\n"
+        "# Renewing a permit\n\n"
+        "A permit is renewed at the immigration office before it ends.\n\n"
+        "## Fees\n\n"
+        "Renewal costs Rp 3 million for one year. Late renewal is fined Rp 1 million a day.\n\n"
+        "## Documents\n\n- The passport, valid for 18 months.\n- A letter of the sponsor.\n"
+    ),
+    "companies/capital.txt": (
+        "Capital of a company\n\nUpdated: 2026-02-28\n\n"
+        "The founders pay Rp 10 billion into the account of the company.\n\n"
+        "1. PROOF\n\nThe bank confirms the deposit with a letter.\n"
+    ),
+    "pajak.html": (
+        '<html lang="id"><head><title>Pajak</title></head><body><nav>Beranda</nav><h1>Pajak penghasilan</h1>'
+        "<p>Laporan pajak tahunan disampaikan paling lambat tanggal 31 Maret.</p>"
+        "<h2>Denda</h2><p>Keterlambatan melapor dikenai denda seratus ribu rupiah.</p></body></html>"
+    ),
+    "villa.md": "# Case in Bali\n\nLa villa si affitta per venticinque anni, e il notaio controlla il certificato.\n",
+}
+
+
+@pytest.fixture(scope="session")
+def real_embedder() -> SentenceTransformerEmbedder:
+    """The packaged model, loaded once."""
+    return SentenceTransformerEmbedder()
+
+
+@pytest.fixture(scope="session")
+def sample_index(real_embedder: SentenceTransformerEmbedder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index folder of the sample documents, built by the command with the real model."""
+    out = tmp_path_factory.mktemp("sample") / "index"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builder, "SentenceTransformerEmbedder", lambda setting: real_embedder)
+        assert builder.main([str(DOCUMENTS), "--out", str(out)]) == builder.WELL
+    return out
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four short documents; not to be written to."""
+    root = tmp_path_factory.mktemp("small") / "documents"
+    for path, text in SMALL_CORPUS.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_index(small_corpus: Path) -> Path:
+    """The index folder of the small corpus, built with `HashingEmbedder()`; not to be written to."""
+    out = small_corpus.parent / "index"
+    builder.build(read_folder(small_corpus), HashingEmbedder(), out, fingerprint(small_corpus))
+    return out

@@ -1,0 +1,584 @@
+"""Answers written by Claude: the real SDK against a stand-in of the API on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing, suppress
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from messages_api import (
+    CREDIT,
+    CUT,
+    ERRORS,
+    OUTPUT_TOKENS,
+    USAGE,
+    Cited,
+    Failure,
+    MessagesAPI,
+    Reply,
+    Stream,
+    Thinking,
+    answer,
+    citation,
+    error_event,
+    http_error,
+)
+from passages_made import BLOCKS, TEXT, hit, passage
+
+from zantara_stream.errors import ModelError, ModelOverloaded, ModelRefused, ModelTimeout, ModelUnavailable
+from zantara_stream.generation.answerer import Finish, Part, Prompt, Quote, Turn
+from zantara_stream.generation.citations import verified
+from zantara_stream.generation.claude import MAX_TOKENS, THINKING_TOKENS, ClaudeAnswerer, ClaudeOptions, _events
+from zantara_stream.generation.prompt import SYSTEM
+
+KEY = "sk-ant-not-a-key"
+PATIENT, IMPATIENT = 60.0, 0.2  # seconds of silence; the second where silence is what is tested
+QUESTION = Prompt("What does renewal cost?", hits=(hit(),))
+Make = Callable[..., ClaudeAnswerer]
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[MessagesAPI]:
+    """The stand-in."""
+    async with MessagesAPI() as server:
+        yield server
+
+
+@pytest.fixture
+async def make(api: MessagesAPI) -> AsyncIterator[Make]:
+    """Makes answerers that ask the stand-in; closed at the end."""
+    async with AsyncExitStack() as stack:
+
+        def _make(
+            model: str = "claude-haiku-4-5", *, url: str = "", silence: float = PATIENT, retries: int = 0
+        ) -> ClaudeAnswerer:
+            made = ClaudeAnswerer(model, ClaudeOptions(KEY, url or api.url, silence, retries))
+            stack.push_async_callback(made.close)
+            return made
+
+        yield _make
+
+
+async def parts_of(answerer: ClaudeAnswerer, prompt: Prompt = QUESTION) -> list[Part]:
+    async with aclosing(answerer.answer(prompt)) as parts:
+        return [part async for part in parts]
+
+
+async def error_of(answerer: ClaudeAnswerer, prompt: Prompt = QUESTION) -> tuple[ModelError, list[Part]]:
+    """The error that an answer ends in, and what came before it."""
+    parts: list[Part] = []
+    try:
+        async with aclosing(answerer.answer(prompt)) as stream:
+            async for part in stream:
+                parts.append(part)
+    except ModelError as error:
+        return error, parts
+    pytest.fail(f"no error after {parts}")
+
+
+def texts_in(parts: list[Part]) -> list[str]:
+    return [part for part in parts if isinstance(part, str)]
+
+
+# --- Text, usage, stop reasons ---------------------------------------------------------------------
+
+
+async def test_text_passes_chunk_by_chunk_with_usage_and_stop_reason(api: MessagesAPI, make: Make) -> None:
+    chunks = ["Hello", ",  ", "\n\n", " wörld\u2028", "\x85😀", "\ud800", " \t"]
+    api.queue(answer(*chunks))
+    *texts, finish = await parts_of(make())
+    assert texts == chunks
+    assert finish == Finish("end_turn", {**USAGE, "output_tokens": OUTPUT_TOKENS})
+
+
+async def test_text_is_passed_before_the_next_is_written(api: MessagesAPI, make: Make) -> None:
+    go_on = asyncio.Event()
+    api.queue(answer("first", go_on, "second"))
+    async with aclosing(make().answer(QUESTION)) as parts:
+        assert await anext(parts) == "first"
+        assert api.open == 1
+        go_on.set()
+        assert await anext(parts) == "second"
+        assert isinstance(await anext(parts), Finish)
+
+
+# Halves of surrogate pairs, separators that are line ends to `str.splitlines`, and the frame's own characters.
+ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udc00\u2028\u2029\x85\x0b\x0c\r\n 😀é\\\"'"))
+
+
+def as_json_pairs(text: str) -> str:
+    """JSON makes one character of two halves that meet."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+@settings(max_examples=40, deadline=None)
+@given(chunks=st.lists(ANY_TEXT, max_size=6), at_a_time=st.integers(0, 9))
+async def test_any_text_passes_unchanged_however_it_is_sent(chunks: list[str], at_a_time: int) -> None:
+    async with MessagesAPI(answer(*chunks, at_a_time=at_a_time)) as server:
+        answerer = ClaudeAnswerer("claude-haiku-4-5", ClaudeOptions(KEY, server.url, PATIENT, 0))
+        try:
+            *texts, finish = await parts_of(answerer)
+        finally:
+            await answerer.close()
+    assert texts == [as_json_pairs(chunk) for chunk in chunks if chunk]
+    assert isinstance(finish, Finish)
+
+
+async def decoded(pieces: list[bytes]) -> list[dict[str, Any]]:
+    async def each() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    return [event async for event in _events(each())]
+
+
+@given(chunks=st.lists(ANY_TEXT, min_size=1, max_size=4), data=st.data())
+async def test_events_are_the_same_at_any_cut(chunks: list[str], data: st.DataObject) -> None:
+    body = b"".join(step for step in answer(*chunks).steps if isinstance(step, bytes))
+    if data.draw(st.booleans(), label="carriage returns"):
+        body = body.replace(b"\n", b"\r\n")
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=20), label="cuts"))
+    pieces = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+    events = await decoded([body])
+    assert await decoded(pieces) == events
+    assert await decoded([body[place : place + 1] for place in range(len(body))]) == events
+    texts = [event["delta"]["text"] for event in events if event["type"] == "content_block_delta"]
+    assert texts == [as_json_pairs(chunk) for chunk in chunks]
+
+
+async def test_what_local_servers_add_is_passed_over(api: MessagesAPI, make: Make) -> None:
+    comment, done = b": hello\n\n", b"data: [DONE]\n\n"
+    api.queue(Stream((comment, b'event: new\ndata: {"type":"new"}\n\n', *answer("text").steps, done)))
+    assert texts_in(await parts_of(make())) == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "meaning"),
+    [
+        ("end_turn", "end_turn"),
+        ("stop_sequence", "end_turn"),
+        ("max_tokens", "max_tokens"),
+        ("model_context_window_exceeded", "max_tokens"),
+        ("refusal", "refusal"),
+        ("something_new", "end_turn"),
+    ],
+)
+async def test_stop_reasons(api: MessagesAPI, make: Make, reason: str, meaning: str) -> None:
+    api.queue(answer("text", stop_reason=reason))
+    finish = (await parts_of(make()))[-1]
+    assert isinstance(finish, Finish)
+    assert finish.stop_reason == meaning
+
+
+async def test_a_refusal_without_a_word_is_an_error(api: MessagesAPI, make: Make) -> None:
+    api.queue(answer(stop_reason="refusal"))
+    error, parts = await error_of(make())
+    assert (type(error), error.code, error.retryable) == (ModelRefused, "model_refused", False)
+    assert not parts
+
+
+async def test_thinking_is_not_shown(api: MessagesAPI, make: Make) -> None:
+    api.queue(answer(Thinking("hmm"), "The answer."))
+    assert texts_in(await parts_of(make())) == ["The answer."]
+
+
+async def test_text_of_a_blocks_start_counts(api: MessagesAPI, make: Make) -> None:
+    start = b'data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":"Early "}}\n\n'
+    rest = answer("text").steps[2:]
+    api.queue(Stream((start, *rest)))
+    assert texts_in(await parts_of(make())) == ["Early ", "text"]
+
+
+# --- Citations -------------------------------------------------------------------------------------
+
+
+async def test_citations_become_quotes_at_the_end_of_their_block(api: MessagesAPI, make: Make) -> None:
+    other = passage("The sponsor writes a letter.", document="letters.md", lead="")
+    first = citation(0, BLOCKS[1], (1, 2))
+    second = citation(1, "The sponsor writes a letter.")
+    api.queue(answer("It costs ", Cited(("Rp 3 ", "million"), (first, second)), ", they say.", Cited(("!",), (first,))))
+    parts = await parts_of(make(), Prompt("?", hits=(hit(), hit(other))))
+    given_passage = QUESTION.hits[0].passage
+    quotes = [Quote(given_passage, BLOCKS[1], (9, 21)), Quote(other, "The sponsor writes a letter.", (9, 21))]
+    assert parts[:-1] == [
+        "It costs ",
+        "Rp 3 ",
+        "million",
+        *quotes,
+        ", they say.",
+        "!",
+        Quote(given_passage, BLOCKS[1], (32, 33)),
+    ]
+    assert "".join(texts_in(parts))[9:21] == "Rp 3 million"
+    for quote in quotes:
+        assert verified(quote) is not None
+
+
+@pytest.mark.parametrize("place", [2, -1, None, "0", 0.0, 10**9])
+async def test_a_citation_of_no_passage_is_dropped(
+    api: MessagesAPI, make: Make, place: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = citation(0, BLOCKS[0])
+    api.queue(answer(Cited(("text",), (citation(place, TEXT), good))))
+    parts = await parts_of(make())
+    assert [part.text for part in parts if isinstance(part, Quote)] == [BLOCKS[0]]
+    assert "not given" in caplog.text
+
+
+async def test_a_citation_without_its_words_has_those_of_its_blocks(api: MessagesAPI, make: Make) -> None:
+    api.queue(answer(Cited(("text",), (citation(0, "", (1, 3)),))))
+    parts = await parts_of(make())
+    assert [part.text for part in parts if isinstance(part, Quote)] == [BLOCKS[1] + BLOCKS[2]]
+
+
+async def test_odd_block_places_do_no_harm_to_a_citation_with_words(api: MessagesAPI, make: Make) -> None:
+    api.queue(answer(Cited(("text",), (citation(0, BLOCKS[1], ("one", None)),))))
+    parts = await parts_of(make())
+    assert [part.text for part in parts if isinstance(part, Quote)] == [BLOCKS[1]]
+
+
+# --- Failures --------------------------------------------------------------------------------------
+
+UNFINISHED = answer("Hello, ").until("content_block_stop")
+
+REFUSALS: list[tuple[Failure, type[ModelError], str, bool, str]] = [
+    (http_error(400), ModelUnavailable, "model_unavailable", False, "did not accept the request"),
+    (http_error(400, CREDIT), ModelUnavailable, "model_unavailable", False, "out of credit"),
+    (http_error(401), ModelUnavailable, "model_unavailable", False, "ANTHROPIC_API_KEY"),
+    (http_error(402), ModelUnavailable, "model_unavailable", False, "out of credit"),
+    (http_error(403), ModelUnavailable, "model_unavailable", False, "ANTHROPIC_API_KEY"),
+    (http_error(404), ModelUnavailable, "model_unavailable", False, "ZANTARA_MODEL"),
+    (http_error(413), ModelUnavailable, "model_unavailable", False, "too long"),
+    (http_error(429), ModelOverloaded, "model_overloaded", True, "limits how fast"),
+    (http_error(500), ModelUnavailable, "model_unavailable", True, "internal error"),
+    (http_error(504), ModelTimeout, "model_timeout", True, "too long"),
+    (http_error(529), ModelOverloaded, "model_overloaded", True, "busy"),
+    (Failure(502, b"<html>Bad Gateway</html>"), ModelUnavailable, "model_unavailable", True, "internal error"),
+    (Failure(503, b""), ModelOverloaded, "model_overloaded", True, "busy"),
+    (Failure(401, b'"no"'), ModelUnavailable, "model_unavailable", False, "ANTHROPIC_API_KEY"),
+]
+
+
+@pytest.mark.parametrize(("reply", "kind", "code", "retryable", "words"), REFUSALS)
+async def test_a_refused_request(
+    api: MessagesAPI, make: Make, reply: Failure, kind: type[ModelError], code: str, retryable: bool, words: str
+) -> None:
+    api.default = reply
+    error, parts = await error_of(make())
+    assert (type(error), error.code, error.retryable) == (kind, code, retryable)
+    assert words in str(error)
+    assert not parts
+    assert_for_people(error, api)
+
+
+BROKEN: list[tuple[Stream, type[ModelError], str]] = [
+    (UNFINISHED, ModelUnavailable, "broke off"),
+    (answer("Hello, ").until("message_delta"), ModelUnavailable, "broke off"),
+    (answer("Hello, ").until("message_stop"), ModelUnavailable, "broke off"),
+    (Stream(()), ModelUnavailable, "broke off"),
+    (UNFINISHED.then(CUT), ModelUnavailable, "broke off"),
+    (UNFINISHED.then(b'event: content_block_delta\ndata: {"type":"content_bl', CUT), ModelUnavailable, "broke off"),
+    (UNFINISHED.then(b'data: {"text":"\xf0\x9f\x98', CUT), ModelUnavailable, "broke off"),
+    (UNFINISHED.then(b'data: {"text":"\xf0\x9f\x98'), ModelUnavailable, "broke off"),
+    (UNFINISHED.then(b"data: {nope}\n\n"), ModelUnavailable, "cannot be read"),
+    (UNFINISHED.then(b'data: {"type":"\xff"}\n\n'), ModelUnavailable, "cannot be read"),
+    (UNFINISHED.then(b"data: 5\n\n"), ModelUnavailable, "cannot be read"),
+    (UNFINISHED.then(b"data: null\n\n"), ModelUnavailable, "cannot be read"),
+    (UNFINISHED.then(b'data: {"type":"content_block_delta"}\n\n'), ModelUnavailable, "cannot be read"),
+    (UNFINISHED.then(b'data: {"type":"content_block_delta","delta":[]}\n\n'), ModelUnavailable, "cannot be read"),
+    (UNFINISHED.then(error_event("overloaded_error")), ModelOverloaded, "busy"),
+    (UNFINISHED.then(error_event("rate_limit_error", "slow down")), ModelOverloaded, "limits how fast"),
+    (UNFINISHED.then(error_event("api_error", "Internal server error")), ModelUnavailable, "internal error"),
+    (UNFINISHED.then(error_event("timeout_error", "slow")), ModelTimeout, "too long"),
+    (UNFINISHED.then(error_event("never_heard_of", "?!")), ModelUnavailable, "internal error"),
+    (UNFINISHED.then(b'data: {"type":"error"}\n\n'), ModelUnavailable, "internal error"),
+]
+
+
+@pytest.mark.parametrize(("reply", "kind", "words"), BROKEN)
+async def test_a_stream_that_breaks_keeps_what_came(
+    api: MessagesAPI, make: Make, reply: Stream, kind: type[ModelError], words: str
+) -> None:
+    api.default = reply
+    error, parts = await error_of(make(retries=2))
+    assert (type(error), error.retryable) == (kind, True)
+    assert words in str(error)
+    assert parts == (["Hello, "] if reply.steps else [])
+    assert len(api.requests) == 1  # what was read of a stream is not asked for again
+    assert_for_people(error, api)
+
+
+def assert_for_people(error: ModelError, api: MessagesAPI) -> None:
+    """The message says nothing that only the operator or an attacker should know, and reads like a sentence."""
+    words = str(error)
+    raw = [KEY, "127.0.0.1", api.url, "req_1", "Error", "Exception", "{", "<", "httpx", "aiohttp"]
+    assert not [secret for secret in (*raw, *(message for _, message in ERRORS.values())) if secret in words]
+    assert words[0].isupper()
+    assert words.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "reply", [answer("Hello, ", asyncio.Event()), answer(asyncio.Event()), answer("late", hold=asyncio.Event())]
+)
+async def test_silence_is_a_timeout_and_closes_the_request(api: MessagesAPI, make: Make, reply: Reply) -> None:
+    api.default = reply
+    error, _ = await error_of(make(silence=IMPATIENT))
+    assert (type(error), error.code, error.retryable) == (ModelTimeout, "model_timeout", True)
+    await api.client_left.wait()
+    assert_for_people(error, api)
+
+
+async def test_an_unreachable_server(api: MessagesAPI, make: Make) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"  # bound, and nobody listens
+        error, parts = await error_of(make(url=url))
+        assert (type(error), error.code, error.retryable) == (ModelUnavailable, "model_unavailable", True)
+        assert "cannot be reached" in str(error)
+        assert not parts
+        with pytest.raises(ModelUnavailable):
+            await make(url=url).probe()
+
+
+# --- Retries ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds for which the SDK waits before it tries again, which then take none."""
+    waited: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(anyio, "sleep", wait)
+    return waited
+
+
+@pytest.mark.parametrize("status", [429, 500, 529])
+async def test_a_busy_provider_is_asked_again_when_it_says(
+    api: MessagesAPI, make: Make, waits: list[float], status: int
+) -> None:
+    api.queue(http_error(status, retry_after=7), http_error(status, retry_after=11), answer("at last"))
+    assert texts_in(await parts_of(make(retries=2))) == ["at last"]
+    assert waits == [7, 11]
+    assert api.requests[0].body == api.requests[2].body
+
+
+async def test_a_provider_that_stays_busy(api: MessagesAPI, make: Make, waits: list[float]) -> None:
+    api.default = http_error(529)
+    error, _ = await error_of(make(retries=2))
+    assert isinstance(error, ModelOverloaded)
+    assert len(api.requests) == 3
+    assert len(waits) == 2
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 413])
+async def test_what_waiting_does_not_mend_is_asked_once(api: MessagesAPI, make: Make, status: int) -> None:
+    api.default = http_error(status)
+    await error_of(make(retries=2))
+    assert len(api.requests) == 1
+
+
+# --- Leaving ---------------------------------------------------------------------------------------
+
+
+async def test_closing_the_answer_closes_the_request(api: MessagesAPI, make: Make) -> None:
+    api.queue(answer("Hello, ", asyncio.Event(), "world"), answer("again"))
+    answerer = make()
+    parts = answerer.answer(QUESTION)
+    assert await anext(parts) == "Hello, "
+    assert not api.client_left.is_set()
+    await parts.aclose()
+    await api.client_left.wait()
+    assert api.left == 1
+    assert texts_in(await parts_of(answerer)) == ["again"]
+
+
+@pytest.mark.parametrize(
+    "reply", [answer("Hello, ", asyncio.Event()), answer(asyncio.Event()), answer("late", hold=asyncio.Event())]
+)
+async def test_cancelling_a_reader_closes_the_request(api: MessagesAPI, make: Make, reply: Reply) -> None:
+    api.default = reply
+    task = asyncio.create_task(parts_of(make()))
+    await api.asked.wait()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+    await api.client_left.wait()
+
+
+async def test_a_complete_answer_is_left_by_nobody(api: MessagesAPI, make: Make) -> None:
+    api.default = answer("Hello")
+    answerer = make()
+    for _ in range(3):
+        await parts_of(answerer)
+    assert (api.left, len(api.requests)) == (0, 3)
+
+
+async def test_many_answers_at_once(api: MessagesAPI, make: Make) -> None:
+    go_on = asyncio.Event()
+    count = 150  # more than the connections that are kept alive
+    api.default = answer("one", go_on, "two")
+    answerer = make()
+    streams = [answerer.answer(QUESTION) for _ in range(count)]
+    assert await asyncio.gather(*map(anext, streams)) == ["one"] * count
+    assert api.open == count
+    go_on.set()
+    rest = await asyncio.gather(*(_rest(stream) for stream in streams))
+    assert all(parts[0] == "two" and isinstance(parts[-1], Finish) for parts in rest)
+
+
+async def _rest(stream: Any) -> list[Part]:
+    return [part async for part in stream]
+
+
+# --- Servers that know no search_result blocks -----------------------------------------------------
+
+
+def kinds(body: Any) -> list[str]:
+    return [block["type"] for block in body["messages"][-1]["content"]]
+
+
+async def test_plain_passages_for_a_server_without_citable_ones(
+    api: MessagesAPI, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.queue(http_error(400), answer("one"), answer("two"))
+    answerer = make()
+    assert texts_in(await parts_of(answerer)) == ["one"]
+    assert texts_in(await parts_of(answerer)) == ["two"]
+    refused, plain, straight = (request.body for request in api.requests)
+    assert kinds(refused) == ["search_result", "text"]
+    assert kinds(plain) == kinds(straight) == ["text", "text"]
+    assert plain["messages"][-1]["content"][0]["text"].startswith('<passage number="1"')
+    assert TEXT in plain["messages"][-1]["content"][0]["text"]
+    assert caplog.text.count("no citations") == 1
+
+
+async def test_a_request_refused_without_passages_too_proves_nothing(api: MessagesAPI, make: Make) -> None:
+    api.queue(http_error(400), http_error(400), answer("again"))
+    answerer = make()
+    error, _ = await error_of(answerer)
+    assert not error.retryable
+    await parts_of(answerer)
+    assert [kinds(request.body)[0] for request in api.requests] == ["search_result", "text", "search_result"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "prompt"), [(http_error(400, CREDIT), QUESTION), (http_error(400), Prompt("nothing was found"))]
+)
+async def test_other_refusals_are_not_tried_again(api: MessagesAPI, make: Make, reply: Reply, prompt: Prompt) -> None:
+    api.default = reply
+    await error_of(make(), prompt)
+    assert len(api.requests) == 1
+
+
+# --- The request -----------------------------------------------------------------------------------
+
+
+async def test_the_request(api: MessagesAPI, make: Make) -> None:
+    history = (Turn("user", "Hello"), Turn("assistant", "Good day"))
+    api.queue(answer("text"))
+    await parts_of(make(), Prompt("What does renewal cost?", history, QUESTION.hits))
+    request = api.requests[0]
+    assert (request.method, request.path) == ("POST", "/v1/messages")
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert "anthropic-version" in request.headers
+    assert set(request.body) == {"model", "max_tokens", "system", "messages", "stream"}
+    assert request.body["model"] == "claude-haiku-4-5"
+    assert request.body["max_tokens"] == MAX_TOKENS
+    assert request.body["stream"] is True
+    assert request.body["system"] == SYSTEM
+    assert [turn["role"] for turn in request.body["messages"]] == ["user", "assistant", "user"]
+    found, question = request.body["messages"][-1]["content"]
+    assert found == {
+        "type": "search_result",
+        "source": "permits/renewal.md",
+        "title": QUESTION.hits[0].passage.context,
+        "content": [{"type": "text", "text": piece} for piece in BLOCKS],
+        "citations": {"enabled": True},
+    }
+    assert question == {"type": "text", "text": "What does renewal cost?"}
+    assert KEY not in json.dumps(request.body)
+
+
+@pytest.mark.parametrize(
+    ("model", "thinking", "tokens"),
+    [
+        ("claude-haiku-4-5", None, MAX_TOKENS),
+        ("claude-haiku-5-5", {"type": "disabled"}, MAX_TOKENS),
+        ("claude-sonnet-5-5", None, THINKING_TOKENS),
+        ("claude-opus-5-5", None, THINKING_TOKENS),
+        ("some-local-model", None, MAX_TOKENS),
+    ],
+)
+async def test_thinking_is_disabled_where_it_can_be(
+    api: MessagesAPI, make: Make, model: str, thinking: object, tokens: int
+) -> None:
+    api.default = answer("text")
+    answerer = make(model)
+    assert answerer.model == model
+    await parts_of(answerer)
+    assert api.requests[0].body["model"] == model
+    assert api.requests[0].body.get("thinking") == thinking
+    assert api.requests[0].body["max_tokens"] == tokens
+
+
+async def test_without_options_the_sdks_variables_hold(api: MessagesAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "from the environment")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", api.url)
+    api.queue(answer("text"))
+    answerer = ClaudeAnswerer()
+    assert texts_in(await parts_of(answerer)) == ["text"]
+    await answerer.close()
+    assert api.requests[0].headers["Authorization"] == "Bearer from the environment"
+
+
+# --- Probing ---------------------------------------------------------------------------------------
+
+
+async def test_probe_asks_for_the_model_and_pays_nothing(api: MessagesAPI, make: Make) -> None:
+    await make().probe()
+    assert [(request.method, request.path) for request in api.requests] == [("GET", "/v1/models/claude-haiku-4-5")]
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "words"),
+    [
+        (http_error(401), ModelUnavailable, "ANTHROPIC_API_KEY"),
+        (http_error(429), ModelOverloaded, "limits how fast"),
+        (http_error(500), ModelUnavailable, "internal error"),
+    ],
+)
+async def test_probe_says_what_is_wrong(
+    api: MessagesAPI, make: Make, reply: Failure, kind: type[ModelError], words: str
+) -> None:
+    api.model_reply = reply
+    with pytest.raises(kind, match=words):
+        await make().probe()
+
+
+async def test_a_local_server_need_not_list_its_models(api: MessagesAPI, make: Make) -> None:
+    api.model_reply = http_error(404)
+    await make().probe()
+
+
+async def test_the_provider_itself_must_know_the_model(
+    api: MessagesAPI, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def here(host: str, port: int, **_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", here)
+    api.model_reply = http_error(404)
+    with pytest.raises(ModelUnavailable, match="ZANTARA_MODEL"):
+        await make(url=api.url.replace("127.0.0.1", "api.anthropic.com")).probe()
+    assert len(api.requests) == 1

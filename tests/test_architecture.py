@@ -1,0 +1,106 @@
+"""The house's two rules as tables: arrows point one way, and each third-party package has one importer."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "zantara_stream"
+
+# What each room may import of ours.
+ARROWS: dict[str, set[str]] = {
+    "errors": set(),
+    "config": {"errors"},
+    "answers": {"errors"},
+    "retrieval": {"errors", "config", ""},
+    "generation": {"errors", "config", "retrieval"},
+    "pipeline": {"answers", "retrieval", "generation"},
+    "web": {"errors", "answers", "retrieval", "generation", "pipeline"},
+    "app": {"errors", "config", "answers", "retrieval", "generation", "pipeline", "web"},
+    "terminal": {"errors", "config", "answers", "retrieval", "generation", "pipeline", "web", "app"},
+    "cli": {"errors", "config", "retrieval", "app", "terminal"},
+    "testing": {"retrieval", "generation"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+
+# Where each third-party package may be imported; the rooms that speak HTTP share aiohttp.
+IMPORTERS: dict[str, set[str]] = {
+    "aiohttp": {"web", "app"},
+    "aiohttp_cors": {"web/cors"},
+    "aiohttp_sse": {"web/sse"},
+    "anthropic": {"generation/claude", "generation/failures"},
+    "httpx2": {"generation/claude", "generation/failures"},
+    "bm25s": {"retrieval/lexical"},
+    "docx": {"retrieval/readers/word"},
+    "dotenv": {"config"},
+    "faiss": {"retrieval/index"},
+    "huggingface_hub": {"retrieval/embedding"},
+    "markdown_it": {"retrieval/readers/markdown"},
+    "mdit_py_plugins": {"retrieval/readers/markdown"},
+    "numpy": {"retrieval", "testing"},
+    "py3langid": {"retrieval/language"},
+    "pypdfium2": {"retrieval/readers/pdf"},
+    "selectolax": {"retrieval/readers/html"},
+    "semantic_text_splitter": {"retrieval/passages"},
+    "sentence_transformers": {"retrieval/embedding"},
+    "sentencex": {"retrieval/sentences"},
+    "Stemmer": {"retrieval/lexical"},
+    "stopwordsiso": {"retrieval/lexical"},
+    "tqdm": {"retrieval/builder"},
+    "transformers": {"retrieval/embedding"},
+    "yaml": {"retrieval/readers/markdown"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def imports(module: Path) -> Iterator[tuple[str, bool]]:
+    """Every name that a module imports, with whether it is ours (then from the package's root)."""
+    package = ["zantara_stream", *module.relative_to(ROOT).parts[:-1]]
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, False) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module or "", False
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1][1:]
+            yield ".".join([*base, *(node.module or "").split(".")]).strip("."), True
+
+
+def room(name: str) -> str:
+    return name.split(".")[0]
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_arrows_point_one_way(module: Path) -> None:
+    own = module.relative_to(ROOT).parts[0].removesuffix(".py")
+    reached = {room(name) for name, ours in imports(module) if ours} - {own}
+    assert reached <= ARROWS[own], f"{own} must not import {sorted(reached - ARROWS[own])}"
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_each_package_has_its_importer(module: Path) -> None:
+    place = module.relative_to(ROOT).as_posix().removesuffix(".py")
+    for name, ours in imports(module):
+        allowed = IMPORTERS.get(room(name))
+        if not ours and allowed is not None:
+            assert any(place == home or place.startswith(f"{home}/") for home in allowed), f"{place} imports {name}"
+
+
+def test_every_dependency_stands_in_the_table() -> None:
+    third_party = {
+        room(name)
+        for module in modules()
+        for name, ours in imports(module)
+        if not ours and room(name) not in STANDARD_LIBRARY
+    }
+    assert third_party == set(IMPORTERS)
+
+
+STANDARD_LIBRARY = set(__import__("sys").stdlib_module_names)

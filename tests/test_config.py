@@ -1,0 +1,249 @@
+"""Every setting: its default, where it is read from, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zantara_stream.config import DEFAULT_ORIGINS, Settings, load_settings, settings_table, variable
+from zantara_stream.errors import ConfigError
+
+DEFAULTS: dict[str, Any] = {
+    "host": "127.0.0.1",
+    "port": 8080,
+    "index": Path("indexes/default"),
+    "journal": "memory://",
+    "model": "",
+    "embedding_model": "",
+    "cors_origins": (
+        "https://zantara.balizero.com",
+        "http://localhost:3000",
+        "http://localhost:5173",
+        "http://127.0.0.1:3000",
+        "http://127.0.0.1:5173",
+    ),
+    "allowed_hosts": (),
+    "heartbeat": 15.0,
+    "grace": 30.0,
+    "retention": 86400.0,
+    "drain": 25.0,
+    "max_answers": 2000,
+    "max_connections": 12000,
+    "auth": "off",
+    "trust_email": "false",
+    "rate_limit": "off",
+}
+
+# Of each setting a value that is not its default, as it is written and as it is read.
+GOOD: list[tuple[str, str, Any]] = [
+    ("host", "0.0.0.0", "0.0.0.0"),
+    ("port", "0", 0),
+    ("port", " 65535 ", 65535),
+    ("index", "somewhere/else", Path("somewhere/else")),
+    ("journal", "MEMORY://", "memory://"),
+    ("model", "claude-opus-5-5", "claude-opus-5-5"),
+    ("model", "extractive", "extractive"),
+    ("embedding_model", "some/model", "some/model"),
+    ("cors_origins", "https://a.example", ("https://a.example",)),
+    ("cors_origins", "https://a.example, http://[::1]:80,", ("https://a.example", "http://[::1]:80")),
+    ("cors_origins", "", ()),
+    ("allowed_hosts", "Example.com, ::1, 10.0.0.1, my_host", ("example.com", "::1", "10.0.0.1", "my_host")),
+    ("allowed_hosts", " , ", ()),
+    ("heartbeat", "0.05", 0.05),
+    ("grace", "0", 0.0),
+    ("retention", "1e3", 1000.0),
+    ("drain", "2.5", 2.5),
+    ("max_answers", "1", 1),
+    ("max_connections", "20", 20),
+    ("auth", "Off", "off"),
+    ("trust_email", " FALSE ", "false"),
+    ("rate_limit", "off", "off"),
+]
+
+# Of each setting values that it refuses, and words of what it says is allowed.
+BAD: list[tuple[str, str, str]] = [
+    ("host", " ", "not blank"),
+    ("port", "", "a whole number from 0 to 65535"),
+    ("port", "65536", "a whole number from 0 to 65535"),
+    ("port", "-1", "a whole number from 0 to 65535"),
+    ("port", "80.5", "a whole number from 0 to 65535"),
+    ("port", "http", "a whole number from 0 to 65535"),
+    ("index", "", "not blank"),
+    ("journal", "redis://localhost", "memory:// (nothing else in this version)"),
+    ("model", "", "one model name, or extractive"),
+    ("model", "claude-haiku-4-5,extractive", "one model name, or extractive"),
+    ("embedding_model", "", "not blank"),
+    ("cors_origins", "*", "no *"),
+    ("cors_origins", "https://*.example.com", "no *"),
+    ("cors_origins", "https://a.example,*", "no *"),
+    ("cors_origins", "https://a.example/", "no path"),
+    ("cors_origins", "https://a.example/page", "no path"),
+    ("cors_origins", "https://a.example?x", "exact origins"),
+    ("cors_origins", "https://a.example#x", "exact origins"),
+    ("cors_origins", "https://me@a.example", "exact origins"),
+    ("cors_origins", "https://A.example", "small letters"),
+    ("cors_origins", "HTTPS://a.example", "small letters"),
+    ("cors_origins", "a.example", "exact origins"),
+    ("cors_origins", "ftp://a.example", "exact origins"),
+    ("cors_origins", "null", "exact origins"),
+    ("cors_origins", "http://[::1", "exact origins"),
+    ("cors_origins", "https://a.example https://b.example", "exact origins"),
+    ("allowed_hosts", "*", "without scheme, port or *"),
+    ("allowed_hosts", "*.example.com", "without scheme, port or *"),
+    ("allowed_hosts", "https://example.com", "without scheme, port or *"),
+    ("allowed_hosts", "example.com:8080", "without scheme, port or *"),
+    ("allowed_hosts", "[::1]", "without scheme, port or *"),
+    ("allowed_hosts", "me@example.com", "without scheme, port or *"),
+    ("heartbeat", "0", "a number of seconds from 0.05 to 60"),
+    ("heartbeat", "61", "a number of seconds from 0.05 to 60"),
+    ("heartbeat", "15s", "a number of seconds from 0.05 to 60"),
+    ("grace", "-1", "a number of seconds from 0 to 3600"),
+    ("grace", "nan", "a number of seconds from 0 to 3600"),
+    ("retention", "inf", "a number of seconds from 0 to 31536000"),
+    ("retention", "1e12", "a number of seconds"),
+    ("drain", "", "a number of seconds from 0 to 3600"),
+    ("max_answers", "0", "a whole number from 1 to 1000000"),
+    ("max_connections", "many", "a whole number from 1 to 1000000"),
+    ("auth", "on", "off (nothing else in this version)"),
+    ("trust_email", "true", "false (nothing else in this version)"),
+    ("rate_limit", "60", "off (nothing else in this version)"),
+]
+
+NAMES = [setting.name for setting in fields(Settings)]
+
+
+def loaded(**environment: str) -> Settings:
+    """The settings of an environment, whose keys are given by field name."""
+    return load_settings({variable(name): value for name, value in environment.items()})
+
+
+def settings_file(folder: Path, text: str) -> Path:
+    """A settings file with that text."""
+    file = folder / "settings.env"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_the_tables_here_hold_every_setting() -> None:
+    assert list(DEFAULTS) == NAMES
+    assert {name for name, _, _ in GOOD} == set(NAMES)
+    assert {name for name, _, _ in BAD} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_defaults(name: str) -> None:
+    assert getattr(load_settings({}), name) == DEFAULTS[name]
+
+
+@pytest.mark.parametrize(("name", "text", "value"), GOOD)
+def test_a_setting_is_read_from_the_environment(name: str, text: str, value: Any) -> None:
+    assert getattr(loaded(**{name: text}), name) == value
+
+
+@pytest.mark.parametrize(("name", "text", "value"), GOOD)
+def test_a_setting_is_read_from_a_file(name: str, text: str, value: Any, tmp_path: Path) -> None:
+    file = settings_file(tmp_path, f"# what it is\n\n{variable(name)}='{text}'\n")
+    assert getattr(load_settings({}, file), name) == value
+
+
+@pytest.mark.parametrize(("name", "text", "value"), GOOD)
+def test_a_setting_is_taken_from_the_options(name: str, text: str, value: Any) -> None:
+    assert getattr(load_settings({}, options={name: text}), name) == value
+
+
+@pytest.mark.parametrize(("name", "text", "allowed"), BAD)
+def test_a_bad_value_is_refused_with_its_name_and_what_is_allowed(name: str, text: str, allowed: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        loaded(**{name: text})
+    message = str(raised.value)
+    assert message.startswith(f"{variable(name)}={text!r} ")
+    assert allowed in message
+    assert "\n" not in message
+
+
+def test_options_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
+    file = settings_file(tmp_path, "ZANTARA_PORT=1\nZANTARA_GRACE=1\nZANTARA_DRAIN=1\n")
+    settings = load_settings({"ZANTARA_PORT": "2", "ZANTARA_GRACE": "2"}, file, {"port": "3"})
+    assert (settings.port, settings.grace, settings.drain) == (3, 2, 1)
+
+
+def test_a_value_that_is_overruled_may_be_bad(tmp_path: Path) -> None:
+    file = settings_file(tmp_path, "ZANTARA_PORT=nonsense\n")
+    assert load_settings({"ZANTARA_PORT": "1"}, file).port == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("ZANTARA_PROT", "Did you mean ZANTARA_PORT?"),
+        ("ZANTARA_CORS_ORIGIN", "Did you mean ZANTARA_CORS_ORIGINS?"),
+        ("ZANTARA_HEARTBEATS", "Did you mean ZANTARA_HEARTBEAT?"),
+        ("ZANTARA_port", "Did you mean ZANTARA_PORT?"),
+        ("ZANTARA_XYZZYXYZZYXYZZY", "The settings are ZANTARA_HOST, ZANTARA_PORT, "),
+    ],
+)
+def test_an_unknown_setting_stops_the_start_with_a_suggestion(name: str, suggestion: str) -> None:
+    with pytest.raises(ConfigError, match="is not a setting of this version") as raised:
+        load_settings({name: "1"})
+    assert str(raised.value).startswith(f"{name} ")
+    assert suggestion in str(raised.value)
+
+
+def test_the_rest_of_the_environment_is_not_ours() -> None:
+    assert load_settings({"PATH": "/bin", "PORT": "1", "ANTHROPIC_API_KEY": "key"}) == Settings()
+
+
+def test_in_a_file_every_key_must_be_a_setting(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="PORT is not a setting"):
+        load_settings({}, settings_file(tmp_path, "PORT=1\n"))
+
+
+def test_a_file_may_have_comments_quotes_and_exports(tmp_path: Path) -> None:
+    text = "\n# a comment\nexport ZANTARA_PORT=1 # another\nZANTARA_MODEL=\"claude-opus-5-5\"\nZANTARA_INDEX='a b/$c'\n"
+    settings = load_settings({}, settings_file(tmp_path, text))
+    assert (settings.port, settings.model, settings.index) == (1, "claude-opus-5-5", Path("a b/$c"))
+
+
+def test_a_file_that_is_empty_sets_nothing(tmp_path: Path) -> None:
+    assert load_settings({}, settings_file(tmp_path, "\n")) == Settings()
+
+
+@pytest.mark.parametrize(
+    "line", ["ZANTARA_PORT", "ZANTARA_PORT 8080", 'ZANTARA_PORT="8080', "ZANTARA_PORT: 8080", "= 1"]
+)
+def test_a_line_of_another_form_is_refused_and_not_passed_over(line: str, tmp_path: Path) -> None:
+    file = settings_file(tmp_path, f"ZANTARA_GRACE=1\n{line}\n")
+    with pytest.raises(ConfigError, match="is not of the form ZANTARA_PORT=8080") as raised:
+        load_settings({}, file)
+    assert str(file) in str(raised.value)
+
+
+def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.env does not exist"):
+        load_settings({}, tmp_path / "nowhere.env")
+
+
+def test_a_file_that_is_no_text_is_said_so(tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_bytes(b"ZANTARA_HOST=\xff\xfe\n")
+    with pytest.raises(ConfigError, match=r"settings\.env cannot be read"):
+        load_settings({}, file)
+
+
+def test_the_server_answers_to_loopback_and_its_own_address_unless_hosts_are_named() -> None:
+    assert load_settings({}).hosts == {"localhost", "127.0.0.1", "::1"}
+    assert loaded(host="Example.com").hosts == {"localhost", "127.0.0.1", "::1", "example.com"}
+    assert loaded(host="10.0.0.1", allowed_hosts="a.example,b.example").hosts == {"a.example", "b.example"}
+
+
+def test_the_table_of_settings_has_a_row_for_each_with_default_and_unit() -> None:
+    header, _, *rows = settings_table().splitlines()
+    assert header == "| setting | default | unit | what it is |"
+    assert [row.split("`")[1] for row in rows] == [variable(name) for name in NAMES]
+    table = {row.split("`")[1]: [cell.strip() for cell in row.strip("|").split("|")] for row in rows}
+    assert table["ZANTARA_HEARTBEAT"] == ["`ZANTARA_HEARTBEAT`", "15", "seconds", "longest silence of a stream"]
+    assert table["ZANTARA_CORS_ORIGINS"][1] == ", ".join(DEFAULT_ORIGINS)
+    assert all(len(cells) == 4 and cells[1] and cells[3] for cells in table.values())
