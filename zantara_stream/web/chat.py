@@ -53,7 +53,7 @@ class Chat:
     def _answer(self, ask: Ask, question: Question) -> Answer:
         self._pipeline.check()
         produce = partial(self._pipeline.answer, question)
-        return self._answers.ask(repr(question), produce, ask.continuity)
+        return self._answers.ask(f"{question.asker}\0{question.query}", produce, ask.continuity)
 
     async def _resume(self, request: web.Request, event_id: str) -> web.StreamResponse:
         try:

@@ -1,0 +1,227 @@
+"""Answers without a language model, over the sample documents and with the real embedding model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from passages_made import hit, passage
+
+from zantara_stream.generation.answerer import Finish, Part, Prompt, Quote
+from zantara_stream.generation.citations import verified
+from zantara_stream.generation.extractive import ALIKE, MOST, ExtractiveAnswerer
+from zantara_stream.generation.small_talk import reply
+from zantara_stream.pipeline import Question, retrieve
+from zantara_stream.retrieval.embedding import SentenceTransformerEmbedder
+from zantara_stream.retrieval.lexical import words
+from zantara_stream.retrieval.library import Library
+from zantara_stream.testing import HashingEmbedder
+
+QUESTIONS = Path(__file__).resolve().parent.parent / "questions"
+KINDS = ["greeting", "wellbeing", "thanks", "farewell", "identity", "assent"]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A question of a file, with the answer to it."""
+
+    line: dict[str, Any]
+    prompt: Prompt
+    parts: list[Part]
+
+    @property
+    def texts(self) -> list[str]:
+        return [part for part in self.parts if isinstance(part, str)]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+    @property
+    def quotes(self) -> list[Quote]:
+        return [part for part in self.parts if isinstance(part, Quote)]
+
+    @property
+    def finish(self) -> Finish:
+        (finish,) = (part for part in self.parts if isinstance(part, Finish))
+        return finish
+
+
+Files = dict[str, list[Answered]]
+
+
+@pytest.fixture(scope="module")
+def answered(sample_index: Path, real_embedder: SentenceTransformerEmbedder) -> Files:
+    """The answers to the questions of two files."""
+    return asyncio.run(_answer_all(Library(sample_index, lambda: real_embedder), ["sample", "held_out"]))
+
+
+async def _answer_all(library: Library, names: list[str]) -> Files:
+    await library.open()
+    try:
+        return {name: [await _answer(library, line) for line in lines(name)] for name in names}
+    finally:
+        library.close()
+
+
+async def _answer(library: Library, line: dict[str, Any]) -> Answered:
+    prompt = await library.run(partial(retrieve, Question(line["question"])))
+    return Answered(line, prompt, await parts_of(ExtractiveAnswerer(library), prompt))
+
+
+async def parts_of(answerer: ExtractiveAnswerer, prompt: Prompt) -> list[Part]:
+    return [part async for part in answerer.answer(prompt)]
+
+
+def lines(name: str) -> list[Any]:
+    text = (QUESTIONS / f"{name}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def plain(text: str) -> str:
+    """With its white space collapsed, no-break spaces too."""
+    return " ".join(text.split())
+
+
+def with_quotes(answered: Files) -> list[Answered]:
+    found = [answer for answers in answered.values() for answer in answers if answer.quotes]
+    assert len(found) > 60
+    return found
+
+
+@pytest.mark.parametrize(("name", "share"), [("sample", 0.6), ("held_out", 0.5)])
+def test_the_first_sentence_is_mostly_the_answer(answered: Files, name: str, share: float) -> None:
+    right = [plain(answer.texts[0]) == plain(answer.line["answer"]) for answer in answered[name]]
+    assert sum(right) / len(right) >= share
+
+
+def test_every_quote_verifies(answered: Files) -> None:
+    for answer in with_quotes(answered):
+        for quote in answer.quotes:
+            assert verified(quote) is not None
+
+
+def test_every_span_of_the_answer_is_the_quote_that_supports_it(answered: Files) -> None:
+    for answer in with_quotes(answered):
+        for quote in answer.quotes:
+            start, end = quote.supports
+            assert answer.text[start:end] == quote.text
+        spans = [quote.supports for quote in answer.quotes]
+        assert all(before[1] <= after[0] for before, after in pairwise(spans))
+
+
+def test_quotes_come_after_the_text_that_they_support(answered: Files) -> None:
+    for answer in with_quotes(answered):
+        so_far = 0
+        for part in answer.parts:
+            if isinstance(part, str):
+                so_far += len(part)
+            elif isinstance(part, Quote):
+                assert part.supports[1] <= so_far
+
+
+def test_each_sentence_is_attributed_and_the_answer_announced(answered: Files) -> None:
+    for answer in with_quotes(answered):
+        assert 1 <= len(answer.quotes) <= MOST
+        for quote in answer.quotes:
+            assert answer.text[quote.supports[1] :].startswith(f"\n— {quote.passage.context}\n\n")
+        assert answer.texts[-1] == reply("extractive", answer.prompt.language)
+        assert isinstance(answer.parts[-1], Finish)
+
+
+def test_an_answer_is_made_from_the_quoted_passages(answered: Files) -> None:
+    for answer in with_quotes(answered):
+        made_from = answer.finish.made_from
+        assert made_from is not None
+        assert [made.passage for made in made_from] == list(dict.fromkeys(quote.passage for quote in answer.quotes))
+        assert set(made_from) <= set(answer.prompt.hits)
+
+
+def test_no_sentence_is_repeated(answered: Files) -> None:
+    for answer in with_quotes(answered):
+        for one, other in combinations([set(words(quote.text)) for quote in answer.quotes], 2):
+            assert len(one & other) <= ALIKE * min(len(one), len(other))
+
+
+@pytest.mark.parametrize("language", ["en", "id", "it"])
+def test_answers_are_in_the_language_of_the_question(answered: Files, language: str) -> None:
+    own = [answer for answer in with_quotes(answered) if answer.line["language"] == language]
+    assert len(own) >= 10
+    foreign = [
+        answer
+        for answer in own
+        if {quote.passage.language for quote in answer.quotes} != {language}
+        or answer.texts[-1] != reply("extractive", language)
+    ]
+    assert [answer.line["question"] for answer in foreign] == []
+
+
+def test_nothing_found_is_said_in_the_likely_language(answered: Files) -> None:
+    silent = [answer for answers in answered.values() for answer in answers if not answer.prompt.hits]
+    assert silent
+    for answer in silent:
+        assert answer.parts == [reply("nothing", answer.prompt.language), Finish(made_from=())]
+
+
+# --- Without the real model ------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def library(small_index: Path) -> AsyncIterator[Library]:
+    """The small documents."""
+    opened = Library(small_index, HashingEmbedder)
+    await opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("language", ["en", "id", "it", "es"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_small_talk_is_replied_to_without_a_search(tmp_path: Path, kind: str, language: str) -> None:
+    answerer = ExtractiveAnswerer(Library(tmp_path / "nothing is here", HashingEmbedder))
+    parts = await parts_of(answerer, Prompt("hi", language=language, small_talk=kind))
+    assert parts == [reply(kind, language), Finish(made_from=())]
+
+
+async def test_nothing_found(tmp_path: Path) -> None:
+    answerer = ExtractiveAnswerer(Library(tmp_path / "nothing is here", HashingEmbedder))
+    assert await parts_of(answerer, Prompt("what?", language="it")) == [reply("nothing", "it"), Finish(made_from=())]
+    await answerer.close()
+
+
+async def test_passages_without_a_sentence_are_nothing(library: Library) -> None:
+    parts = await parts_of(ExtractiveAnswerer(library), Prompt("what?", hits=(hit(passage("---")),)))
+    assert parts == [reply("nothing", "en"), Finish(made_from=())]
+
+
+async def test_a_sentence_that_two_passages_share_is_quoted_once(library: Library) -> None:
+    words_of_both = "Renewal costs Rp 3 million for one year."
+    hits = (hit(passage(words_of_both)), hit(passage(words_of_both, document="copy.md")))
+    parts = await parts_of(ExtractiveAnswerer(library), Prompt("What does renewal cost?", hits=hits))
+    assert [part.passage.document for part in parts if isinstance(part, Quote)] == ["permits/renewal.md"]
+    assert parts[-1] == Finish(made_from=hits[:1])
+
+
+async def test_passages_of_the_questions_language_go_first(library: Library) -> None:
+    english = passage("Renewal costs Rp 3 million.")
+    italian = passage("Il rinnovo costa Rp 3 milioni.", document="rinnovo.md", language="it")
+    for language, document in [("it", "rinnovo.md"), ("en", "permits/renewal.md")]:
+        prompt = Prompt("renewal?", hits=(hit(english, 0.8), hit(italian, 0.7)), language=language)
+        parts = await parts_of(ExtractiveAnswerer(library), prompt)
+        assert {part.passage.document for part in parts if isinstance(part, Quote)} == {document}
+        assert parts[-2] == reply("extractive", language)
+
+
+async def test_poor_passages_of_the_questions_language_do_not_go_first(library: Library) -> None:
+    english = passage("Renewal costs Rp 3 million.")
+    italian = passage("Il sole.", document="sole.md", language="it")
+    prompt = Prompt("renewal cost", hits=(hit(english, 0.8), hit(italian, 0.2)), language="it")
+    parts = await parts_of(ExtractiveAnswerer(library), prompt)
+    assert next(part.passage for part in parts if isinstance(part, Quote)) == english
