@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ UNANSWERABLE = "quantum chromodynamics lecture"
 
 @pytest.fixture(scope="module")
 def permits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index of five documents about the same thing, with two passages each."""
+    """An index of five documents about the same thing, with two passages each, and many about other things."""
     root = tmp_path_factory.mktemp("permits") / "documents"
     root.mkdir()
     for name in "abcde":
@@ -38,6 +38,8 @@ def permits(tmp_path_factory: pytest.TempPathFactory) -> Path:
             f"## Late renewal\n\nA permit renewal that is late costs more.\n",
             encoding="utf-8",
         )
+    for number in range(30):  # without them, the words of the five would tell nothing
+        (root / f"{number}.txt").write_text(f"Fable number{number}\n\nThe fox{number} met the crow{number}.\n")
     builder.build(read_folder(root), HashingEmbedder(), root.parent / "index", fingerprint(root))
     return root.parent / "index"
 
@@ -64,6 +66,13 @@ def assert_grammar(events: list[Event]) -> None:
     assert state == CLOSED
 
 
+async def text_of(library: Library, document: str) -> str:
+    """A document's text as it was indexed."""
+    text = await library.run(lambda build: build.corpus.text(document))
+    assert text is not None
+    return text
+
+
 def sources_of(events: list[Event]) -> list[Any]:
     return [entry for event in events if isinstance(event, Sources) for entry in event.entries]
 
@@ -76,7 +85,7 @@ class Answering:
     def __init__(self, parts: Callable[[Prompt], list[Part]]) -> None:
         self._parts = parts
 
-    async def answer(self, prompt: Prompt) -> AsyncIterator[Part]:
+    async def answer(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
         """What the function says."""
         for part in self._parts(prompt):
             yield part
@@ -122,8 +131,7 @@ async def test_a_citation_has_the_words_and_their_places(library: Library) -> No
     assert (citation.passage, citation.source) == (passage.id, passage.title)
     assert (citation.quote, citation.verified) == ("renewal that is late", True)
     assert (citation.text_start, citation.text_end) == (0, 16)
-    document = await library.run(lambda build: build.corpus.text(passage.document))
-    assert document is not None
+    document = await text_of(library, passage.document)
     assert document[citation.start : citation.end] == citation.quote
 
 
@@ -175,8 +183,7 @@ async def test_a_source_is_told_as_the_contract_says(library: Library) -> None:
             "end": hit.passage.end,
         }
         assert 0 <= source["similarity"] <= 1
-        document = await library.run(lambda build, name=source["document"]: build.corpus.text(name))
-        assert document is not None
+        document = await text_of(library, source["document"])
         assert document[source["start"] : source["end"]] == source["snippet"]
 
 

@@ -130,10 +130,9 @@ def http_logger() -> logging.Logger:
     return log
 
 
-async def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
-    """Serve until SIGTERM or SIGINT, then let running answers finish within `settings.drain`."""
-    app = create_app(settings)
-    runner = web.AppRunner(
+def make_runner(app: web.Application) -> web.AppRunner:
+    """What runs the application on a socket."""
+    return web.AppRunner(
         app,
         handler_cancellation=True,  # else a reader who leaves a silent stream is never noticed
         access_log=None,  # request targets hold questions and addresses
@@ -141,6 +140,12 @@ async def serve(settings: Settings, announce: Callable[[str], None] = print) -> 
         max_line_size=PARSER_LINE_LIMIT,
         shutdown_timeout=SHUTDOWN_TIMEOUT,
     )
+
+
+async def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
+    """Serve until SIGTERM or SIGINT, then let running answers finish within `settings.drain`."""
+    app = create_app(settings)
+    runner = make_runner(app)
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port)

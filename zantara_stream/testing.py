@@ -20,7 +20,7 @@ class ScriptedAnswerer:
     """Plays a script: parts are yielded, numbers are seconds slept, exceptions raised, futures and events awaited.
 
     `prompts` holds what it was asked, `cancelled` counts the answers that were closed before their end, and
-    `closed_early` is set by the first of them.
+    `closed_early` is set by the first of them. A script without a `Finish` is given one.
     """
 
     def __init__(self, *script: Part | float | Exception | asyncio.Event, model: str = "scripted") -> None:
@@ -43,7 +43,8 @@ class ScriptedAnswerer:
                     await asyncio.sleep(step)
                 else:
                     yield step
-            yield Finish(usage={"input_tokens": 1, "output_tokens": 1})
+            if not any(isinstance(step, Finish) for step in self.script):
+                yield Finish(usage={"input_tokens": 1, "output_tokens": 1})
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1
             self.closed_early.set()

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from zantara_stream.retrieval.embedding import SentenceTransformerEmbedder
 from zantara_stream.retrieval.lexical import words
 from zantara_stream.retrieval.library import Library
 from zantara_stream.testing import HashingEmbedder
+
+pytestmark = pytest.mark.timeout(600)  # seconds; the first test waits for all the answers
 
 QUESTIONS = Path(__file__).resolve().parent.parent / "questions"
 KINDS = ["greeting", "wellbeing", "thanks", "farewell", "identity", "assent"]
@@ -130,9 +132,13 @@ def test_quotes_come_after_the_text_that_they_support(answered: Files) -> None:
 def test_each_sentence_is_attributed_and_the_answer_announced(answered: Files) -> None:
     for answer in with_quotes(answered):
         assert 1 <= len(answer.quotes) <= MOST
-        for quote in answer.quotes:
-            assert answer.text[quote.supports[1] :].startswith(f"\n— {quote.passage.context}\n\n")
-        assert answer.texts[-1] == reply("extractive", answer.prompt.language)
+        announcement = reply("extractive", answer.prompt.language)
+        assert answer.texts[-1] == announcement
+        for quote, following in zip_longest(answer.quotes, answer.quotes[1:]):
+            end = following.supports[0] if following else len(answer.text) - len(announcement)
+            once = following is not None and following.passage.context == quote.passage.context
+            after = answer.text[quote.supports[1] : end]
+            assert after == ("\n" if once else f"\n— {quote.passage.context}\n\n")
         assert isinstance(answer.parts[-1], Finish)
 
 
@@ -199,6 +205,12 @@ async def test_nothing_found(tmp_path: Path) -> None:
 async def test_passages_without_a_sentence_are_nothing(library: Library) -> None:
     parts = await parts_of(ExtractiveAnswerer(library), Prompt("what?", hits=(hit(passage("---")),)))
     assert parts == [reply("nothing", "en"), Finish(made_from=())]
+
+
+async def test_the_date_of_a_document_is_never_quoted(library: Library) -> None:
+    dated = passage("Updated: 2026-06-09\n\nRenewal of a permit is free.")
+    parts = [part async for part in ExtractiveAnswerer(library).answer(Prompt("updated renewal", hits=(hit(dated),)))]
+    assert [part.text for part in parts if isinstance(part, Quote)] == ["Renewal of a permit is free."]
 
 
 async def test_a_sentence_that_two_passages_share_is_quoted_once(library: Library) -> None:

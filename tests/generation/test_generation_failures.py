@@ -71,6 +71,14 @@ def test_an_account_without_credit_is_told_from_a_bad_request() -> None:
     assert not is_refused_request(body("billing_error"))
 
 
+def test_a_conversation_that_is_too_long_is_told_from_a_bad_request() -> None:
+    long = body("invalid_request_error", "prompt is too long: 209000 tokens > 200000 maximum")
+    error = failure(status_error(400, long))
+    assert "too long" in str(error)
+    assert not error.retryable
+    assert not is_refused_request(long)
+
+
 @pytest.mark.parametrize(
     ("cause", "kind", "words"),
     [

@@ -4,6 +4,7 @@ import sqlite3
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 import strategies as made
@@ -31,7 +32,7 @@ def _written(folder: Path, *documents: Document) -> tuple[Corpus, list[Passage]]
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(made.documents(), min_size=1, max_size=3), st.randoms())
-def test_what_is_written_is_read(documents: list[Document], random: st.random.Random) -> None:
+def test_what_is_written_is_read(documents: list[Document], random: Random) -> None:
     documents = [replace(document, path=f"{number}/{document.path}") for number, document in enumerate(documents)]
     with tempfile.TemporaryDirectory() as folder:
         corpus, passages = _written(Path(folder), *documents)

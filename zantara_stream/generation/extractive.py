@@ -12,6 +12,7 @@ from ..config import EXTRACTIVE
 from ..retrieval.lexical import words
 from ..retrieval.library import Build, Library
 from ..retrieval.passages import Passage
+from ..retrieval.readers.details import UPDATED_LINE
 from ..retrieval.search import Hit, match
 from ..retrieval.sentences import sentences
 from .answerer import Finish, Part, Prompt, Quote
@@ -82,6 +83,7 @@ def choose(prompt: Prompt, build: Build) -> list[Sentence]:
         (hit, hit.passage.text[start:end])
         for hit in _own_language(prompt)[:PASSAGES]
         for start, end in sentences(hit.passage.text, hit.passage.language)
+        if not UPDATED_LINE.match(hit.passage.text[start:end])  # the date of the document, which answers nothing
     ]
     scored = sorted(_scored(prompt.query, candidates, build), key=lambda sentence: -sentence.score)
     chosen: list[Sentence] = []

@@ -40,6 +40,8 @@ TYPES: dict[str, tuple[type[ModelError], str, bool]] = {
     "request_too_large": (ModelUnavailable, _TOO_LONG, False),
     "invalid_request_error": (ModelUnavailable, _REQUEST, False),
 }
+# What comes as an invalid_request_error and only its message tells.
+IN_WORDS = {"credit balance": "billing_error", "prompt is too long": "request_too_large"}
 # For servers that name no type.
 STATUSES = {
     400: "invalid_request_error",
@@ -85,8 +87,9 @@ def _typed(body: object, status: int) -> ModelError:
 
 
 def _named(body: object, status: int) -> str:
-    if "credit balance" in _message(body):
-        return "billing_error"  # which comes as an invalid_request_error
+    for words, kind in IN_WORDS.items():
+        if words in _message(body):
+            return kind
     name = _error(body).get("type")
     known = isinstance(name, str) and name in TYPES
     return str(name) if known else STATUSES.get(status, "api_error")

@@ -55,6 +55,9 @@ class Manifest:
             data: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             if data["format"] != FORMAT:
                 raise IndexUnavailable(f"The index {folder} has format {data['format']}, not {FORMAT}: {REBUILD}")
+            for f in fields(cls):
+                if type(data[f.name]).__name__ != str(f.type).partition("[")[0]:
+                    raise TypeError(f.name)
             return cls(**{f.name: data[f.name] for f in fields(cls)})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise IndexUnavailable(

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse
@@ -45,10 +45,9 @@ async def open_stream(request: web.Request, answer: str = "") -> AsyncIterator[E
     """An open event stream; its end is written when the block is left."""
     response = stream_response(answer)
     await response.prepare(request)
-    with suppress(ConnectionError):  # the reader has gone: there is nobody to tell
-        async with response:
-            yield response
-        await response.write_eof()
+    async with response:
+        yield response
+    await response.write_eof()
 
 
 class Connection:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from ..documents import Document, Section, Unreadable
 from ..language import language_of
 
-_UPDATED = re.compile(
+UPDATED_LINE = re.compile(
     r"^\W*(?:last\s+)?(?:updated|diperbarui|aggiornato|date|tanggal|data)\W*:\W*(\d{4}-\d{2}-\d{2})\b",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -63,7 +63,7 @@ def _language(draft: Draft) -> str:
 
 def _updated(draft: Draft) -> str:
     # What the text says of itself goes before metadata, which programs stamp on what they save.
-    visible = _UPDATED.search(draft.text[:_NEAR_TOP])
+    visible = UPDATED_LINE.search(draft.text[:_NEAR_TOP])
     declared = _DATE.match(draft.updated)
     return visible[1] if visible else declared[0] if declared else ""
 

@@ -30,7 +30,8 @@ def _headings(text: str) -> list[tuple[int, int, str, int]]:
     for match in _ALONE.finditer(text):
         found[match.start()] = (match.start(), match.end(), match["text"], 3)
     for match in _CAPITALS.finditer(text):
-        found[match.start()] = (match.start(), match.end(), match["text"].strip(), 2)
+        if match["text"].isupper():  # which scripts without capitals never are
+            found[match.start()] = (match.start(), match.end(), match["text"].strip(), 2)
     for match in _NUMBERED.finditer(text):
         if match["text"].rstrip()[-1] not in ".,;:":
             level = 2 + match["number"].count(".")

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from zantara_stream.retrieval.documents import Section
+from zantara_stream.retrieval.readers.outline import HeadingPath, Outline, sections_between
+
+
+@pytest.mark.parametrize(
+    ("headings", "shown"),
+    [
+        ([], ""),
+        ([(1, "A"), (2, "B"), (3, "C")], "A › B › C"),
+        ([(1, "A"), (2, "B"), (2, "C")], "A › C"),
+        ([(1, "A"), (3, "B"), (2, "C")], "A › C"),
+        ([(2, "A"), (1, "B")], "B"),
+        ([(1, "Title"), (2, "B")], "B"),
+    ],
+)
+def test_heading_path(headings: list[tuple[int, str]], shown: str) -> None:
+    path = HeadingPath()
+    for level, text in headings:
+        path.enter(level, text)
+    assert path.shown("Title") == shown
+
+
+def test_outline_puts_blocks_a_blank_line_apart() -> None:
+    outline = Outline()
+    outline.page()
+    outline.heading(1, " The \n title ")
+    outline.block("One.")
+    outline.block("- a")
+    outline.block("- b", tight=True)
+    outline.page()
+    outline.heading(2, "Sub")
+    outline.block("")
+    outline.heading(2, "  ")
+    outline.block("Two.")
+    assert outline.text == "The title\n\nOne.\n\n- a\n- b\n\nSub\n\nTwo."
+    assert outline.first_heading == "The title"
+    assert outline.pages == [0, outline.text.index("Sub")]
+    first, second = outline.sections("The title")
+    assert (first.heading, outline.text[first.start : first.end].strip()) == ("", "One.\n\n- a\n- b")
+    assert (second.heading, outline.text[second.start : second.end].strip()) == ("Sub", "Two.")
+
+
+def test_an_outline_of_nothing() -> None:
+    outline = Outline()
+    assert (outline.text, outline.first_heading, outline.sections("")) == ("", "", ())
+
+
+def test_sections_begin_where_they_are_told_to_and_blank_ones_are_left_out() -> None:
+    text = "matter\nintro\nA\n\nB\nbody"
+    headings = [(13, 15, "A", 1), (16, 18, "B", 2)]
+    assert sections_between(text, headings, "", 7) == (Section("", 7, 13), Section("A › B", 18, 22))

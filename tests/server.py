@@ -1,0 +1,210 @@
+"""A server on a real socket, run the way `serve` runs it, and a client that reads its streams."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientResponse, ClientSession, web
+
+from zantara_stream.answers.answers import Answers
+from zantara_stream.app import ANSWERS, create_app, make_runner
+from zantara_stream.config import Settings
+from zantara_stream.generation.answerer import Answerer, Part, Prompt
+from zantara_stream.retrieval.embedding import Embedder, Vectors
+from zantara_stream.retrieval.library import Library
+from zantara_stream.testing import EventReader, HashingEmbedder, ScriptedAnswerer, StreamEvent
+
+STREAM, CHAT, SEARCH = "/bali-zero/chat-stream", "/bali-zero/chat", "/bali-zero/search"
+QUESTION = "How is late renewal of a permit fined?"  # which the small index answers
+PAGE = "http://localhost:3000"  # an origin that may ask
+EVENT_STREAM = {"Accept": "text/event-stream"}  # what an EventSource sends
+
+
+def never() -> asyncio.Event:
+    """What a model waits for in vain."""
+    return asyncio.Event()
+
+
+class Heard(ScriptedAnswerer):
+    """A scripted model that tells when an answer of it was cancelled."""
+
+    def __init__(self, *script: str | Exception | asyncio.Event) -> None:
+        super().__init__(*script)
+        self.stopped = asyncio.Event()
+
+    async def answer(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
+        """Play the script once, and tell of its end."""
+        try:
+            async with aclosing(super().answer(prompt)) as parts:
+                async for part in parts:
+                    yield part
+        finally:
+            if self.cancelled:
+                self.stopped.set()
+
+
+class BlockingEmbedder(HashingEmbedder):
+    """An embedder that, once it is armed, takes until it is let go on."""
+
+    def __init__(self, *, armed: bool = False) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.armed = armed
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
+        """One row a text, when the time has come."""
+        if self.armed:
+            assert self.go.wait(60)
+        return super().encode(texts, progress)
+
+
+class WatchedLibrary(Library):
+    """A library that tells when it has been opened, well or not."""
+
+    def __init__(self, folder: Path, embedder: Embedder) -> None:
+        super().__init__(folder, lambda: embedder)
+        self.opened = asyncio.Event()
+
+    async def open(self) -> None:
+        """Open the index and tell so."""
+        await super().open()
+        self.opened.set()
+
+
+class Reader:
+    """Reads one stream, event by event, keeping its bytes."""
+
+    def __init__(self, response: ClientResponse) -> None:
+        self.response = response
+        self.bytes = b""
+        self._parser = EventReader()
+        self._read: deque[StreamEvent] = deque()
+
+    async def next(self) -> StreamEvent:
+        """The next event as it comes. Raises `EOFError` at the end of the stream."""
+        while not self._read:
+            piece = await self.response.content.readany()
+            if not piece:
+                raise EOFError
+            self.bytes += piece
+            self._read.extend(self._parser.feed(piece))
+        return self._read.popleft()
+
+    async def until(self, event: str) -> StreamEvent:
+        """The next event of that name."""
+        while (found := await self.next()).event != event:
+            pass
+        return found
+
+    async def rest(self) -> list[StreamEvent]:
+        """All events that are still to come, once the stream has ended."""
+        events = []
+        try:
+            while True:
+                events.append(await self.next())
+        except EOFError:
+            return events
+
+    async def text(self) -> str:
+        """The text of the rest of the answer."""
+        return "".join(event.json.get("text", "") for event in await self.rest())
+
+    def leave(self) -> None:
+        """Close the connection."""
+        self.response.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server with a client session for it."""
+
+    app: web.Application
+    library: WatchedLibrary
+    session: ClientSession
+    url: str
+
+    @property
+    def answers(self) -> Answers:
+        """The answers that it holds."""
+        return self.app[ANSWERS]
+
+    @property
+    def authority(self) -> str:
+        """Its address as a Host header has it."""
+        return self.url.removeprefix("http://")
+
+    async def get(
+        self, path: str = STREAM, headers: Mapping[str, str] | None = None, **parameters: str
+    ) -> ClientResponse:
+        """The response to a GET, its body not yet read."""
+        return await self.session.get(self.url + path, params=parameters, headers=headers)
+
+    async def post(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> ClientResponse:
+        """The response to a POST of JSON, its body not yet read."""
+        return await self.send(path, json.dumps(body).encode(), headers)
+
+    async def send(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> ClientResponse:
+        """The response to a POST of those bytes, its body not yet read."""
+        headers = {"Content-Type": "application/json", **(headers or {})}
+        return await self.session.post(self.url + path, data=io.BytesIO(body), headers=headers)
+
+    async def stream(self, headers: Mapping[str, str] | None = None, **parameters: str) -> Reader:
+        """A reader of the stream that a GET opens."""
+        return Reader(await self.get(STREAM, headers, **{"query": QUESTION, **parameters}))
+
+    async def resume(self, event_id: str) -> Reader:
+        """A reader of what a browser gets that reconnects after that event."""
+        return await self.stream({"Last-Event-ID": event_id})
+
+    async def raw(self, request: bytes) -> bytes:
+        """What the server answers to those bytes, until it closes the connection."""
+        host, _, port = self.authority.partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            writer.write(request)
+            return await reader.read()
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+
+@asynccontextmanager
+async def serving(
+    index: Path, answerer: Answerer | None = None, embedder: Embedder | None = None, **settings: Any
+) -> AsyncIterator[Server]:
+    """A server over an index, which is open by then unless it cannot be."""
+    async with starting(index, answerer, embedder, **settings) as server:
+        await server.library.opened.wait()
+        yield server
+
+
+@asynccontextmanager
+async def starting(
+    index: Path, answerer: Answerer | None = None, embedder: Embedder | None = None, **settings: Any
+) -> AsyncIterator[Server]:
+    """A server that listens, and may still be opening its index."""
+    library = WatchedLibrary(index, embedder or HashingEmbedder())
+    answerer = answerer or ScriptedAnswerer("Hello, ", "world")
+    app = create_app(Settings(index=index, port=0, **settings), library=library, answerer=answerer)
+    runner = make_runner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with ClientSession() as session:
+            yield Server(app, library, session, f"http://127.0.0.1:{runner.addresses[0][1]}")
+    finally:
+        await runner.cleanup()
+
+
+def data(events: list[StreamEvent]) -> list[Any]:
+    """The data of the events that `onmessage` gets."""
+    return [event.json for event in events if event.event == "message"]

@@ -1,0 +1,124 @@
+"""What operators' probes and the test page get."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server import BlockingEmbedder, Server, serving, starting
+
+from zantara_stream.testing import HashingEmbedder, ScriptedAnswerer
+
+
+async def readiness(server: Server) -> tuple[int, dict[str, Any]]:
+    """The status and body of `/ready`."""
+    async with await server.get("/ready") as response:
+        body: dict[str, Any] = await response.json()
+        assert body["ready"] == (response.status == 200)
+        return response.status, body
+
+
+async def test_health_is_well_at_once_and_ready_only_when_the_index_is_open(small_index: Path) -> None:
+    embedder = BlockingEmbedder(armed=True)
+    async with starting(small_index, ScriptedAnswerer("Hello", model="some-model"), embedder) as server:
+        try:
+            async with await server.get("/health") as response:
+                assert (response.status, await response.json()) == (200, {"status": "ok"})
+            status, body = await readiness(server)
+            assert (status, body["code"], body["retryable"]) == (503, "index_unavailable", True)
+            assert "still being opened" in body["error"]
+        finally:
+            embedder.go.set()
+        await server.library.opened.wait()
+        build = (small_index / "CURRENT").read_text().strip()
+        assert await readiness(server) == (200, {"ready": True, "build": build, "model": "some-model"})
+
+
+async def test_ready_says_that_there_is_no_index(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(tmp_path / "nowhere") as server:
+        status, body = await readiness(server)
+        assert (status, body["code"]) == (503, "index_unavailable")
+        assert "There is no index in" in body["error"]
+        assert "build_index.py" in body["error"], "and what to do"
+        async with await server.get("/health") as response:
+            assert response.status == 200
+    assert "There is no index in" in caplog.text
+
+
+@pytest.mark.parametrize("part", ["vectors.faiss", "corpus.db", "manifest.json"])
+async def test_ready_says_what_is_damaged(small_index: Path, tmp_path: Path, part: str) -> None:
+    damaged = tmp_path / "index"
+    shutil.copytree(small_index, damaged)
+    (file,) = damaged.rglob(part)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    async with serving(damaged) as server:
+        status, body = await readiness(server)
+        assert (status, body["code"]) == (503, "index_unavailable")
+        assert "index" in body["error"]
+        if part != "manifest.json":
+            assert part in body["error"]
+
+
+async def test_ready_says_that_the_model_is_another(small_index: Path) -> None:
+    async with serving(small_index, None, HashingEmbedder(name="another")) as server:
+        status, body = await readiness(server)
+        assert status == 503
+        assert "built with the embedding model hashing" in body["error"]
+
+
+async def test_ready_says_that_the_dimensions_differ_which_was_swallowed_once(small_index: Path) -> None:
+    async with serving(small_index, None, HashingEmbedder(dimensions=32)) as server:
+        status, body = await readiness(server)
+        assert status == 503
+        assert "64 dimensions" in body["error"]
+
+
+async def test_an_index_that_cannot_be_opened_for_a_reason_of_its_own(
+    small_index: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(HashingEmbedder):
+        def encode(self, texts: Any, progress: Any = None) -> Any:
+            raise MemoryError("a secret")
+
+    async with serving(small_index, None, Broken()) as server:
+        status, body = await readiness(server)
+    assert status == 503
+    assert "MemoryError" in body["error"]
+    assert "secret" not in body["error"]
+    assert "secret" in caplog.text
+
+
+async def test_a_draining_or_overloaded_server_is_not_ready_but_well(small_index: Path) -> None:
+    async with serving(small_index) as server:
+        server.answers.draining = True
+        status, body = await readiness(server)
+        assert (status, body["code"]) == (503, "draining")
+        async with await server.get("/health") as response:
+            assert response.status == 200
+    async with serving(small_index, max_answers=0) as server:
+        status, body = await readiness(server)
+        assert (status, body["code"]) == (503, "overloaded")
+
+
+async def test_the_page_comes_with_headers_that_keep_it_to_itself(small_index: Path) -> None:
+    async with serving(small_index) as server, await server.get("/") as response:
+        assert response.status == 200
+        assert response.content_type == "text/html"
+        policy = response.headers["Content-Security-Policy"].split("; ")
+        assert "default-src 'none'" in policy
+        assert "script-src 'self'" in policy
+        assert "img-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("path", ["/../app.py", "/%2e%2e/app.py", "/app.py", "/static/index.html", "/.env", "//"])
+async def test_nothing_else_of_the_folder_is_served(small_index: Path, path: str) -> None:
+    async with serving(small_index) as server:
+        response = await server.raw(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        assert response.split(b" ")[1] == b"404"

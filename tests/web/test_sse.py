@@ -1,0 +1,241 @@
+"""Following a log on a connection: heartbeats, readers that are stuck, readers that have gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from typing import Any, cast
+
+import pytest
+from aiohttp import ClientSession, web
+from server import QUESTION, STREAM, Heard, Reader, never, serving
+
+from zantara_stream.answers.answers import Answer, Answers
+from zantara_stream.answers.events import Done, Text
+from zantara_stream.answers.log import EventLog
+from zantara_stream.app import make_runner
+from zantara_stream.errors import Overloaded
+from zantara_stream.testing import ScriptedAnswerer, read_events
+from zantara_stream.web import sse
+from zantara_stream.web.sse import PING, Connection, Connections, stream_response
+
+
+class Written:
+    """A response that keeps what is written; `write` takes until `free` is set."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.free = asyncio.Event()
+        self.free.set()
+        self.aborted = False
+
+    async def write(self, data: bytes) -> None:
+        await self.free.wait()
+        self.pieces.append(data)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+async def settled() -> None:
+    """Every callback that is due by now has run, and whatever it made due."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def connected(log: EventLog, cursor: Any) -> tuple[Connection, Written]:
+    """A connection of a reader of the log, and what is written to it."""
+    written = Written()
+    return Connection(cursor, cast(Any, written), cast(Any, written)), written
+
+
+async def test_a_reader_that_is_behind_gets_all_it_missed_in_one_write() -> None:
+    log = EventLog("A")
+    with log.follow() as cursor:
+        connection, written = connected(log, cursor)
+        log.append(Text("a"))
+        log.append(Text("b"))
+        written.free.clear()
+        running = asyncio.create_task(connection.run(b"first"))
+        await settled()
+        for letter in "cdef":
+            log.append(Text(letter))
+            await settled()
+        log.append(Done("end_turn"))
+        written.free.set()
+        await running
+        assert written.pieces == [b"first" + b"".join(log.frames()[:2]), b"".join(log.frames()[2:])]
+
+
+async def test_a_heartbeat_comes_after_silence_and_only_then() -> None:
+    log = EventLog("A")
+    with log.follow() as cursor:
+        connection, written = connected(log, cursor)
+        running = asyncio.create_task(connection.run(b"first"))
+        await settled()
+        connection.sweep(time.monotonic() + 9, 10)
+        await settled()
+        assert written.pieces == [b"first"]
+        connection.sweep(time.monotonic() + 10, 10)
+        await settled()
+        assert written.pieces == [b"first", PING]
+        log.append(Text("a"))
+        await settled()
+        connection.sweep(time.monotonic() + 9, 10)
+        log.append(Done("end_turn"))
+        await running
+        assert written.pieces.count(PING) == 1
+        assert not written.aborted
+
+
+async def test_events_that_come_with_a_heartbeat_are_sent_in_its_place() -> None:
+    log = EventLog("A")
+    with log.follow() as cursor:
+        connection, written = connected(log, cursor)
+        running = asyncio.create_task(connection.run(b"first"))
+        await settled()
+        connection.sweep(time.monotonic() + 10, 10)
+        log.append(Text("a"))
+        log.append(Done("end_turn"))
+        await running
+        assert written.pieces == [b"first", log.since(0)]
+
+
+async def test_a_connection_that_takes_nothing_is_aborted_after_the_deadline() -> None:
+    log = EventLog("A")
+    with log.follow() as cursor:
+        connection, written = connected(log, cursor)
+        written.free.clear()
+        running = asyncio.create_task(connection.run(b"first"))
+        await settled()
+        aborted = []
+        for seconds in (-1, 1):
+            connection.sweep(time.monotonic() + sse.WRITE_DEADLINE + seconds, 1)
+            aborted.append(written.aborted)
+        assert aborted == [False, True]
+        running.cancel()
+        await asyncio.wait([running])
+
+
+@pytest.mark.parametrize("heartbeat", [0.05, 0.5, 1, 15, 60])
+def test_no_silence_is_longer_than_the_heartbeat(heartbeat: float) -> None:
+    connections = Connections(heartbeat, 1)
+    assert connections._silence + connections._period <= heartbeat
+    assert 0 < connections._period <= 1
+
+
+def test_a_stream_s_response_is_never_compressed_and_takes_any_method() -> None:
+    response = stream_response("A")
+    assert response.headers["X-Answer-Id"] == "A"
+    assert "X-Answer-Id" not in stream_response().headers
+    with pytest.raises(NotImplementedError):
+        response.enable_compression()
+
+
+async def test_a_reader_that_reads_nothing_is_dropped_and_nobody_else_waits_for_it(
+    small_index: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = ["x" * 1_000_000] * 20  # far more than the kernel takes
+    answerer = Heard(*chunks, never())
+    async with serving(small_index, answerer, grace=0, heartbeat=0.05) as server:
+        host, _, port = server.authority.partition(":")
+        with socket.socket() as stuck:
+            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stuck.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(stuck, (host, int(port)))
+            request = f"GET {STREAM}?query=permit&continuity_id=c HTTP/1.1\r\nHost: {server.authority}\r\n\r\n"
+            await asyncio.get_running_loop().sock_sendall(stuck, request.encode())
+            reader = await server.stream(query="permit", continuity_id="c")
+            for _ in chunks:
+                await reader.until("message")
+            reader.leave()
+            assert not answerer.stopped.is_set()
+            monkeypatch.setattr(sse, "WRITE_DEADLINE", 0.0)
+            await answerer.stopped.wait()  # so no lease is left: the stuck one was dropped
+    assert len(answerer.prompts) == 1
+
+
+async def _follow(connections: Connections, answer: Answer, transports: list[asyncio.Transport]) -> web.AppRunner:
+    """A runner whose one route follows the answer, and which tells its transports."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        transports.append(request.transport)
+        return await connections.serve(request, answer, 0, "start")
+
+    app = web.Application()
+    app.router.add_get("/", handler)
+    runner = make_runner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner
+
+
+async def test_writing_to_a_reader_who_has_just_gone_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    gate, connections = asyncio.Event(), Connections(15, 10)
+    transports: list[asyncio.Transport] = []
+
+    async def produce() -> Any:
+        await gate.wait()
+        yield Done("end_turn")
+
+    answer = Answers().ask("q", produce)
+    runner = await _follow(connections, answer, transports)
+    async with ClientSession() as session:
+        reader = Reader(await session.get(f"http://127.0.0.1:{runner.addresses[0][1]}/"))
+        await reader.next()
+        assert len(connections) == 1
+        # The write comes after the transport has begun to close, and before the handler hears of it.
+        answer.log.append(Text("a"))
+        asyncio.get_running_loop().call_soon(transports[0].close)
+        await settled()
+        assert len(connections) == 0
+    gate.set()
+    await asyncio.wait([answer.task])
+    await runner.cleanup()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux only")
+async def test_a_peer_that_vanished_is_noticed_by_the_kernel() -> None:
+    transports: list[asyncio.Transport] = []
+    gate = asyncio.Event()
+
+    async def produce() -> Any:
+        await gate.wait()
+        yield Done("end_turn")
+
+    runner = await _follow(Connections(15, 10), Answers().ask("q", produce), transports)
+    async with ClientSession() as session:
+        reader = Reader(await session.get(f"http://127.0.0.1:{runner.addresses[0][1]}/"))
+        await reader.next()
+        sock = transports[0].get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == sse.WRITE_DEADLINE * 1000
+        gate.set()
+        await reader.rest()
+    await runner.cleanup()
+
+
+def test_no_more_than_the_limit_is_admitted() -> None:
+    with pytest.raises(Overloaded):
+        Connections(15, 0).admit()
+    Connections(15, 1).admit()
+
+
+async def test_a_connection_is_counted_while_it_is_open(small_index: Any) -> None:
+    async with serving(small_index, ScriptedAnswerer("a"), max_connections=1) as server:
+        for _ in range(5):  # each takes the one place, and gives it back
+            assert await (await server.stream()).text() == "a"
+
+
+async def test_bytes_are_written_as_they_stand_in_the_log(small_index: Any) -> None:
+    async with serving(small_index, ScriptedAnswerer("a", "b")) as server:
+        reader = await server.stream(query=QUESTION)
+        start = await reader.next()
+        await reader.rest()
+        answer, _ = server.answers.find(start.id)
+        assert reader.bytes.partition(b"\n\n")[2] == answer.log.since(0)
+        assert read_events(reader.bytes)[0] == start
