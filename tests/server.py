@@ -7,8 +7,8 @@ import io
 import json
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from aiohttp import ClientResponse, ClientSession, web
 from zantara_stream.answers.answers import Answers
 from zantara_stream.app import ANSWERS, create_app, make_runner
 from zantara_stream.config import Settings
-from zantara_stream.generation.answerer import Answerer, Part, Prompt
+from zantara_stream.generation.answerer import Answerer
 from zantara_stream.retrieval.embedding import Embedder, Vectors
 from zantara_stream.retrieval.library import Library
 from zantara_stream.testing import EventReader, HashingEmbedder, ScriptedAnswerer, StreamEvent
@@ -32,24 +32,6 @@ EVENT_STREAM = {"Accept": "text/event-stream"}  # what an EventSource sends
 def never() -> asyncio.Event:
     """What a model waits for in vain."""
     return asyncio.Event()
-
-
-class Heard(ScriptedAnswerer):
-    """A scripted model that tells when an answer of it was cancelled."""
-
-    def __init__(self, *script: str | Exception | asyncio.Event) -> None:
-        super().__init__(*script)
-        self.stopped = asyncio.Event()
-
-    async def answer(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
-        """Play the script once, and tell of its end."""
-        try:
-            async with aclosing(super().answer(prompt)) as parts:
-                async for part in parts:
-                    yield part
-        finally:
-            if self.cancelled:
-                self.stopped.set()
 
 
 class BlockingEmbedder(HashingEmbedder):

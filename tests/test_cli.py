@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-from messages_api import MessagesAPI, failure
+from messages_api import MessagesAPI, http_error
 
 from zantara_stream import app, cli, terminal
 from zantara_stream.cli import main
@@ -52,7 +51,10 @@ def answering(monkeypatch: pytest.MonkeyPatch, answerer: ScriptedAnswerer) -> No
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_lists_every_setting_with_its_default(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_setting_with_its_default(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")  # so that no name is broken at a hyphen
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
     assert stopped.value.code == 0
@@ -256,7 +258,7 @@ async def test_check_asks_the_provider_for_the_model(
 ) -> None:
     async with MessagesAPI() as api:
         if status:
-            api.model_reply = failure(status, retry_after=0)
+            api.model_reply = http_error(status, retry_after=0)
         monkeypatch.setenv("ANTHROPIC_API_KEY", "test")
         monkeypatch.setenv("ANTHROPIC_BASE_URL", api.url)
         assert await check(Settings(index=sample_index)) == code
@@ -264,8 +266,3 @@ async def test_check_asks_the_provider_for_the_model(
     shown = capsys.readouterr().out.splitlines()[-1]
     assert said in shown
     assert shown.startswith("model ")
-
-
-def test_the_event_loop_is_left_as_it_was() -> None:
-    with pytest.raises(RuntimeError):
-        asyncio.get_running_loop()

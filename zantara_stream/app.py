@@ -15,7 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from .answers.answers import Answers, Lifetimes
 from .config import AUTOMATIC, EXTRACTIVE, Settings
-from .errors import ConfigError
+from .errors import ConfigError, IndexUnavailable
 from .generation.answerer import Answerer
 from .generation.extractive import ExtractiveAnswerer
 from .pipeline import Pipeline
@@ -65,7 +65,7 @@ def create_app(
     """The application; its index is opened in the background once it has started."""
     library = library or make_library(settings)
     pipeline = Pipeline(library, answerer or make_answerer(settings, library))
-    answers = Answers(Lifetimes(settings.grace, settings.retention, settings.max_answers))
+    answers = Answers(Lifetimes(settings.grace, settings.retention, settings.max_answers), pipeline.model)
     connections = Connections(settings.heartbeat, settings.max_connections)
     policy = OriginPolicy(settings.cors_origins, settings.hosts)
     app = web.Application(middlewares=[failures, policy.guard], client_max_size=BODY_LIMIT)
@@ -98,12 +98,22 @@ def _routes(app: web.Application, chat: Chat, search: Search, operations: Operat
 
 
 async def _background(app: web.Application, library: Library, connections: Connections) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(connections.beat()), asyncio.create_task(library.open())]
+    tasks = [asyncio.create_task(connections.beat()), asyncio.create_task(_open(library))]
     yield
     for task in tasks:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def _open(library: Library) -> None:
+    await library.open()
+    try:
+        build = library.current.manifest.build
+    except IndexUnavailable as problem:
+        logger.error("no question is answered: %s", problem)
+    else:
+        logger.info("the index is open, build %s", build)
 
 
 async def _close_logs(app: web.Application) -> None:

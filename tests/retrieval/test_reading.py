@@ -132,7 +132,7 @@ def _changed(root: Path) -> None:
 
 
 def _renamed(root: Path) -> None:
-    (root / "good.md").rename(root / "better.md")
+    (root / "good.md").rename(root / "goodbye.md")  # whose place among the others is the same
 
 
 def _gone(root: Path) -> None:

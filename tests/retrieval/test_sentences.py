@@ -90,6 +90,19 @@ def test_abbreviations_do_not_end_a_sentence(text: str, language: str, count: in
     assert len(_cut(text, language)) == count
 
 
+def test_emphasis_ends_with_its_sentence() -> None:
+    assert _cut("**It is so.** Then __it ends.__ *** Now **all.**") == [
+        "**It is so.**",
+        "Then __it ends.__",
+        "*** Now **all.**",
+    ]
+    assert _cut("It is **bold.**") == ["It is **bold.**"]
+
+
+def test_what_has_no_words_belongs_to_the_sentence_before() -> None:
+    assert _cut("How nice! 😀") == ["How nice! 😀"]
+
+
 def test_spans_count_characters_not_bytes() -> None:
     assert _cut("😀 Café e\u0301 👩‍👩‍👧 opens. 🇮🇩 Second.") == ["😀 Café e\u0301 👩‍👩‍👧 opens.", "🇮🇩 Second."]
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from messages_api import CUT, MessagesAPI, answer, error_event
-from server import CHAT, EVENT_STREAM, QUESTION, STREAM, BlockingEmbedder, Heard, Reader, Server, data, never, serving
+from server import CHAT, EVENT_STREAM, QUESTION, STREAM, BlockingEmbedder, Reader, Server, data, never, serving
 
 from zantara_stream.errors import (
     InvalidRequest,
@@ -361,13 +361,13 @@ async def test_the_whole_answer_cannot_be_resumed(small_index: Path) -> None:
 
 
 async def test_who_leaves_before_the_whole_answer_is_there_lets_it_end(small_index: Path) -> None:
-    answerer = Heard("so far", never())
+    answerer = ScriptedAnswerer("so far", never())
     async with serving(small_index, answerer, grace=0) as server:
         asking = asyncio.create_task(server.post(CHAT, {"query": QUESTION}))
         while not answerer.prompts:  # noqa: ASYNC110 (the server runs in this loop)
             await asyncio.sleep(0)
         asking.cancel()
-        await answerer.stopped.wait()
+        await answerer.closed_early.wait()
         await asyncio.wait([asking])
 
 
@@ -377,13 +377,13 @@ async def test_who_leaves_before_the_whole_answer_is_there_lets_it_end(small_ind
 async def test_a_reader_who_leaves_while_the_model_is_silent_is_noticed_and_the_model_stopped(
     small_index: Path,
 ) -> None:
-    answerer = Heard("so far", never())
+    answerer = ScriptedAnswerer("so far", never())
     async with serving(small_index, answerer, grace=0) as server:
         reader = await server.stream()
         await reader.next()
         last = await reader.next()
         reader.leave()
-        await answerer.stopped.wait()
+        await answerer.closed_early.wait()
         back = await server.resume(last.id)
         opening, end = await back.rest()
         assert opening.event == "resumed"

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 from aiohttp import ClientSession, web
-from server import QUESTION, STREAM, Heard, Reader, never, serving
+from server import QUESTION, STREAM, Reader, never, serving
 
 from zantara_stream.answers.answers import Answer, Answers
 from zantara_stream.answers.events import Done, Text
@@ -138,7 +138,7 @@ async def test_a_reader_that_reads_nothing_is_dropped_and_nobody_else_waits_for_
     small_index: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chunks = ["x" * 1_000_000] * 20  # far more than the kernel takes
-    answerer = Heard(*chunks, never())
+    answerer = ScriptedAnswerer(*chunks, never())
     async with serving(small_index, answerer, grace=0, heartbeat=0.05) as server:
         host, _, port = server.authority.partition(":")
         with socket.socket() as stuck:
@@ -151,9 +151,9 @@ async def test_a_reader_that_reads_nothing_is_dropped_and_nobody_else_waits_for_
             for _ in chunks:
                 await reader.until("message")
             reader.leave()
-            assert not answerer.stopped.is_set()
+            assert not answerer.closed_early.is_set()
             monkeypatch.setattr(sse, "WRITE_DEADLINE", 0.0)
-            await answerer.stopped.wait()  # so no lease is left: the stuck one was dropped
+            await answerer.closed_early.wait()  # so no lease is left: the stuck one was dropped
     assert len(answerer.prompts) == 1
 
 

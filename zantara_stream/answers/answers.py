@@ -49,9 +49,10 @@ class Lifetimes:
 class Answer:
     """One answer: its log, the task that writes it, and the timer that runs while nobody reads it."""
 
-    def __init__(self, question: str, lifetimes: Lifetimes, forget: Callable[[Answer], None]) -> None:
+    def __init__(self, question: str, model: str, lifetimes: Lifetimes, forget: Callable[[Answer], None]) -> None:
         self.id = secrets.token_urlsafe(16)
         self.question = question
+        self.model = model
         self.continuity = ""
         self.log = EventLog(self.id, self._leases_changed)
         self._lifetimes = lifetimes
@@ -83,7 +84,7 @@ class Answer:
 
     def _terminal(self, task: asyncio.Task[None]) -> Event:
         if task.cancelled():
-            return _failed(self._cut) if self._cut else Done(stop_reason="stopped")
+            return _failed(self._cut) if self._cut else Done("stopped", self.model)
         error = task.exception()
         if isinstance(error, RequestError):
             return _failed(error)
@@ -124,9 +125,10 @@ class Answer:
 
 
 class Answers:
-    """Every answer that this node holds."""
+    """Every answer that this node holds; `model` is what writes them."""
 
-    def __init__(self, lifetimes: Lifetimes | None = None) -> None:
+    def __init__(self, lifetimes: Lifetimes | None = None, model: str = "") -> None:
+        self._model = model
         self._lifetimes = lifetimes or Lifetimes()
         self._answers: dict[str, Answer] = {}
         self._continuity: dict[str, Answer] = {}
@@ -140,6 +142,10 @@ class Answers:
             raise Draining
         if len(self._running) >= self._lifetimes.running:
             raise Overloaded
+
+    def holds(self, continuity: str) -> bool:
+        """Whether a continuity id names an answer that is here."""
+        return continuity in self._continuity
 
     def ask(self, question: str, produce: Produce, continuity: str = "") -> Answer:
         """The answer that `continuity` names, or a new one that `produce` writes.
@@ -156,7 +162,7 @@ class Answers:
         return self._begin(question, produce, continuity)
 
     def _begin(self, question: str, produce: Produce, continuity: str) -> Answer:
-        answer = Answer(question, self._lifetimes, self._forget)
+        answer = Answer(question, self._model, self._lifetimes, self._forget)
         self._answers[answer.id] = answer
         if continuity:
             answer.continuity = continuity

@@ -83,7 +83,6 @@ class Library:
             self._build = build
         except ZantaraError as error:
             self._problem = IndexUnavailable(str(error))
-            logger.error("%s", error)
         except Exception as error:
             self._problem = IndexUnavailable(f"The index {self._folder} cannot be opened ({type(error).__name__}).")
             logger.exception("the index %s cannot be opened", self._folder)

@@ -15,6 +15,7 @@ _UNIT_END = re.compile(rf"\n(?=[ \t]*(?:\n|{_ITEM}|\||>|#))|(?<=\|)[ \t]*\n")
 _MARKERS = re.compile(rf"(?:[ \t\n]|{_ITEM}|>[ \t]?|#{{1,6}}[ \t])*")
 _ROW_RULE = re.compile(r"[|:\-\s]*")
 _WORD = re.compile(r"\w")
+_CLOSING = re.compile(r"[*_]+(?=\s|$)")  # of emphasis that ends with its sentence
 # Abbreviations of the field that sentencex takes for the end of an Indonesian sentence.
 _ABBREVIATION = re.compile(r"(?:^|[\s(])(?:Rp|PT|CV|UD|Jl|No|Tn|Ny|Bpk|Sdr|Tbk|hlm|ca|approx|art)\.\s*$")
 
@@ -57,6 +58,10 @@ def _boundaries(body: str, language: str) -> list[Span]:
     merged: list[Span] = []
     for boundary in get_sentence_boundaries(language, body):
         start, end = boundary["start_index"], boundary["end_index"]
+        closing = _CLOSING.match(body, start, end)
+        if merged and closing and not body[start - 1].isspace():
+            start = closing.end()
+            merged[-1] = (merged[-1][0], start)
         if merged and _joins(body, merged[-1], (start, end)):
             merged[-1] = (merged[-1][0], end)
         else:

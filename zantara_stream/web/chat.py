@@ -51,7 +51,8 @@ class Chat:
         return _as_json(answer)
 
     def _answer(self, ask: Ask, question: Question) -> Answer:
-        self._pipeline.check()
+        if not self._answers.holds(ask.continuity):
+            self._pipeline.check()
         produce = partial(self._pipeline.answer, question)
         return self._answers.ask(f"{question.asker}\0{question.query}", produce, ask.continuity)
 

@@ -61,9 +61,13 @@ class OriginPolicy:
             raise Misdirected
         if not self._origin_allowed(request):
             raise Forbidden("Pages of this origin may not ask here; the operator can add it to ZANTARA_CORS_ORIGINS.")
-        if _is_preflight(request) and request.match_info.http_exception is not None:
-            return web.Response()  # so that a browser gets to see the 404 or 405 itself
-        return await handler(request)
+        try:
+            return await handler(request)
+        except web.HTTPException as refusal:
+            # A browser must get past the preflight to see the 404 or 405 of the request itself.
+            if _is_preflight(request) and refusal.status in (403, 404, 405):
+                return web.Response()
+            raise
 
     def _host_allowed(self, request: web.Request) -> bool:
         host = request.headers.get(hdrs.HOST)

@@ -76,6 +76,8 @@ async def failures(request: web.Request, handler: Handler) -> web.StreamResponse
     except ConnectionError:
         raise  # the reader has gone: there is nobody to tell
     except Exception as error:
+        if request.writer.output_size:
+            raise  # a stream has begun: a second response would only garble it
         return await _refuse(request, internal_error(error, f"{request.method} {request.path}"))
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse
@@ -95,14 +95,15 @@ class Connections:
         self._period = min(1.0, heartbeat / 5)  # seconds between sweeps
         self._silence = heartbeat - self._period  # so that no silence is longer than the heartbeat
         self._most = most
+        self._taken = 0  # places, of streams that are being opened too
         self._open: set[Connection] = set()
 
     def __len__(self) -> int:
-        return len(self._open)
+        return self._taken
 
     def admit(self) -> None:
         """Raise `Overloaded` where one more stream would be too many."""
-        if len(self._open) >= self._most:
+        if self._taken >= self._most:
             raise Overloaded
 
     async def beat(self) -> None:
@@ -115,16 +116,28 @@ class Connections:
 
     async def serve(self, request: web.Request, answer: Answer, offset: int, opening: str) -> web.StreamResponse:
         """Stream the answer from `offset` to its end; `opening` names the first event."""
-        with answer.log.follow(offset) as cursor:
+        with self._place(), answer.log.follow(offset) as cursor:
             async with open_stream(request, answer.id) as response:
                 assert request.transport is not None
-                connection = Connection(cursor, response, request.transport)
-                self._open.add(connection)
-                try:
+                with self._swept(Connection(cursor, response, request.transport)) as connection:
                     await connection.run(_first(answer, offset, opening))
-                finally:
-                    self._open.discard(connection)
         return response
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+    @contextmanager
+    def _swept(self, connection: Connection) -> Iterator[Connection]:
+        self._open.add(connection)
+        try:
+            yield connection
+        finally:
+            self._open.discard(connection)
 
 
 def _first(answer: Answer, offset: int, opening: str) -> bytes:

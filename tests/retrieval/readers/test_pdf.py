@@ -111,10 +111,10 @@ def test_a_single_page_has_no_running_header() -> None:
 
 
 def test_what_repeats_inside_the_pages_stays() -> None:
-    page = _body("Unlike {}.", "Two {}.", "Repeated.", "Four {}.", "Five {}.")
+    lines = _body("Running head", "One {}.", "Repeated.", "Running head", "Two {}.", "Three {}.")
     names = ("Alpha", "Beta", "Gamma")
-    pages = [[(font, size, text.format(name)) for font, size, text in page] for name in names]
-    assert read_pdf(_pdf(*pages)).text.count("Repeated.") == 3
+    text = read_pdf(_pdf(*([(font, size, line.format(name)) for font, size, line in lines] for name in names))).text
+    assert text.count("Repeated.") == text.count("Running head") == len(names)
 
 
 @pytest.mark.parametrize(

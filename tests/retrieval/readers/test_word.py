@@ -77,6 +77,16 @@ def test_headings_of_a_translated_program() -> None:
     assert [section.heading for section in read_docx(_made(write)).sections] == ["Satu › Dua"]
 
 
+def test_a_merged_cell_is_read_once() -> None:
+    def write(document: Document) -> None:
+        table = document.add_table(rows=2, cols=3)
+        table.cell(0, 0).merge(table.cell(0, 2)).text = "Fees"
+        for place, text in enumerate(("KITAS", "2 years", "2 years")):
+            table.cell(1, place).text = text
+
+    assert read_docx(_made(write)).text == "Fees\nKITAS | 2 years | 2 years"
+
+
 def test_an_empty_document_has_no_sections() -> None:
     assert read_docx(_made(lambda document: None)).sections == ()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from collections.abc import Iterator
+from itertools import groupby
 
 from docx import Document as open_docx
-from docx.table import Table
+from docx.table import Table, _Row
 from docx.text.paragraph import Paragraph
 
 from ..documents import Unreadable
@@ -66,5 +68,10 @@ def _paragraph(outline: Outline, paragraph: Paragraph, tight: bool) -> bool:
 
 def _table(outline: Outline, table: Table) -> bool:
     for number, row in enumerate(table.rows):
-        outline.block(" | ".join(" ".join(cell.text.split()) for cell in row.cells), tight=number > 0)
+        outline.block(" | ".join(_cells(row)), tight=number > 0)
     return False
+
+
+def _cells(row: _Row) -> Iterator[str]:
+    for _, merged in groupby(row.cells, lambda cell: cell._tc):  # python-docx gives a merged cell once a column
+        yield " ".join(next(merged).text.split())
