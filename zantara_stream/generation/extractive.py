@@ -16,16 +16,19 @@ from ..retrieval.readers.details import UPDATED_LINE
 from ..retrieval.search import Hit, match
 from ..retrieval.sentences import sentences
 from .answerer import Finish, Part, Prompt, Quote
+from .expectation import expected, has
 from .small_talk import reply
 
-# Weights of a sentence's score, fitted on tests/questions/sample.jsonl.
-BY_PASSAGE, BY_COVERAGE, BY_NUMBER, BY_TABLE = 0.7, 0.2, 0.1, -0.1
+# Weights of a sentence's score beside its cosine; docs/decisions/0004 says where they come from.
+BY_PASSAGE, BY_WORDS, BY_HEADINGS = 0.8, 0.2, 0.2
+BY_NUMBER, BY_FIGURE, BY_TABLE, BY_POINTER = 0.1, 0.15, -0.15, -0.1
 PASSAGES = 5  # whose sentences are weighed
 MOST = 3  # sentences quoted
 MARGIN = 0.08  # below the best score, beyond which a sentence is left out
 ALIKE = 0.7  # share of common words above which one sentence repeats another
 OWN_LANGUAGE = 0.75  # of the best passage's score, from which passages of the question's language go first
 _NUMBER = re.compile(r"\d")
+_POINTER = re.compile(r"(?:It|Its|They|Their|Each of them|Ia|Mereka|Ess[oaie]|Ell[aei]|Egli)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +106,23 @@ def _own_language(prompt: Prompt) -> tuple[Hit, ...]:
 
 
 def _scored(query: str, candidates: list[tuple[Hit, str]], build: Build) -> Iterator[Sentence]:
-    seen = [f"{hit.passage.context}: {text}" for hit, text in candidates]
+    seen = [f"{hit.passage.context}: {text}" for hit, text in candidates]  # with the headings, which say of what it is
     vectors = build.embedder.encode([query, *seen])
-    terms = build.lexical.terms(query)
-    for (hit, text), cosine in zip(candidates, vectors[1:] @ vectors[0], strict=True):
-        covered = match(terms, text, hit.passage.language, build.lexical).coverage
-        yield Sentence(hit, text, float(cosine) + BY_PASSAGE * hit.score + BY_COVERAGE * covered + _form(text))
+    terms, kinds = build.lexical.terms(query), expected(query)
+    for (hit, text), whole, cosine in zip(candidates, seen, vectors[1:] @ vectors[0], strict=True):
+        language = hit.passage.language
+        own, headed = (match(terms, words, language, build.lexical).coverage for words in (text, whole))
+        worded = BY_WORDS * own + BY_HEADINGS * headed
+        yield Sentence(hit, text, float(cosine) + BY_PASSAGE * hit.score + worded + _form(text, kinds))
 
 
-def _form(text: str) -> float:
-    """Figures are what is mostly asked for; a table's row says little out of its table."""
-    return BY_NUMBER * bool(_NUMBER.search(text)) + BY_TABLE * _is_row(text)
+def _form(text: str, kinds: list[str]) -> float:
+    """A figure of a kind that is asked for counts, any figure a little.
+
+    A row says little out of its table, nor does a sentence that points back at one that is not quoted.
+    """
+    figures = BY_FIGURE * sum(has(kind, text) for kind in kinds) + BY_NUMBER * bool(_NUMBER.search(text))
+    return figures + BY_TABLE * _is_row(text) + BY_POINTER * bool(_POINTER.match(text))
 
 
 def _is_row(text: str) -> bool:

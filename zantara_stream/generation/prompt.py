@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from ..retrieval.passages import Passage
@@ -74,10 +75,12 @@ def search_result(passage: Passage) -> dict[str, Any]:
 
 def _numbered(passages: list[Passage]) -> list[dict[str, Any]]:
     """Passages for servers that do not know citable blocks."""
-    return [
-        {"type": "text", "text": f'<passage number="{number}" title="{_title(passage)}">\n{passage.text}\n</passage>'}
-        for number, passage in enumerate(passages, 1)
-    ]
+    return [{"type": "text", "text": _marked(number, passage)} for number, passage in enumerate(passages, 1)]
+
+
+def _marked(number: int, passage: Passage) -> str:
+    text = passage.text.replace("</passage", "<\\/passage")  # a document must not end its own quotation
+    return f'<passage number="{number}" title="{escape(_title(passage))}">\n{text}\n</passage>'
 
 
 def _title(passage: Passage) -> str:

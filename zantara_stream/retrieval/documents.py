@@ -58,7 +58,7 @@ class Found:
 
 
 def walk(root: Path) -> Iterator[Found]:
-    """Every visible file below `root`, in the order of their paths; nothing outside it is followed."""
+    """Every visible file below `root`, in an order that depends on their names only; nothing outside it is followed."""
     inside = root.resolve()
     closed: list[OSError] = []
     for folder, folders, files in os.walk(root, onerror=closed.append):

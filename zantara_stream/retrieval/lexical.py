@@ -11,6 +11,7 @@ from pathlib import Path
 import bm25s
 import numpy as np
 import Stemmer
+from bm25s.stopwords import STOPWORDS_EN_PLUS
 from numpy.typing import NDArray
 from stopwordsiso import has_lang, stopwords
 
@@ -42,6 +43,8 @@ def stems(text: str, language: str) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _stopwords(language: str) -> frozenset[str]:
+    if language == "en":
+        return frozenset(STOPWORDS_EN_PLUS)  # the other list counts "fine", "pt" and "open" among its 1,298
     return frozenset(stopwords(language)) if has_lang(language) else frozenset()
 
 
