@@ -15,7 +15,6 @@ from .answers.events import Citation, Done, Event, Sources, Text
 from .generation.answerer import Answerer, Finish, Prompt, Quote, Turn
 from .generation.citations import verified
 from .generation.small_talk import recognise
-from .retrieval.language import sure_language
 from .retrieval.library import Build, Library
 from .retrieval.search import Hit
 
@@ -84,8 +83,7 @@ class Pipeline:
 def retrieve(question: Question, build: Build) -> Prompt:
     """The prompt for a question: the relevant passages, and the language to answer in."""
     hits = tuple(hit for hit in build.search(question.query, PASSAGES) if hit.relevant)
-    language = sure_language(question.query, {"en", *build.manifest.languages})
-    language = language or (hits[0].passage.language if hits else "en")
+    language = build.language(question.query) or (hits[0].passage.language if hits else "en")
     return Prompt(question.query, question.history, hits, language)
 
 

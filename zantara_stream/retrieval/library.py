@@ -14,6 +14,7 @@ from ..errors import IndexUnavailable, ZantaraError
 from .corpus import Corpus
 from .embedding import Embedder, checked_weights, model_name
 from .index import VectorIndex
+from .language import sure_language
 from .lexical import LexicalIndex
 from .manifest import CORPUS, LEXICAL, VECTORS, Manifest, check, check_model, current_build
 from .search import Hit, find
@@ -47,6 +48,15 @@ class Build:
             raise IndexUnavailable(f"The parts of the index {build} do not belong together; build it again.")
         return cls(manifest, index, lexical, Corpus(build / CORPUS), embedder)
 
+    def warm(self) -> None:
+        """Search once, so that the first question does not wait for what is loaded at first use."""
+        self.search("warm", 1)
+        self.language("warm")
+
+    def language(self, query: str) -> str | None:
+        """The language of a query, of those that the documents and replies have, where it is clear."""
+        return sure_language(query, {"en", *self.manifest.languages})
+
     def search(self, query: str, limit: int) -> list[Hit]:
         """The best `limit` passages, best first."""
         return find(query, self.embedder.encode([query]), limit, self.index, self.lexical, self.corpus)
@@ -79,7 +89,7 @@ class Library:
         loop = asyncio.get_running_loop()
         try:
             build = await loop.run_in_executor(self._thread, Build.open, self._folder, self._load_embedder)
-            await loop.run_in_executor(self._thread, build.search, "warm", 1)  # the first search reads the disk
+            await loop.run_in_executor(self._thread, build.warm)
             self._build = build
         except ZantaraError as error:
             self._problem = IndexUnavailable(str(error))
