@@ -69,7 +69,7 @@ def share(outcomes: list[bool]) -> str:
 def main() -> None:
     index = Path(sys.argv[1] if len(sys.argv) > 1 else "indexes/default")
     build = Build.open(index, SentenceTransformerEmbedder)
-    for name in ("sample", "held_out"):
+    for name in ("plain", "sample", "held_out"):
         answerable(build, name)
     for kind in ("off_topic", "near_miss"):
         unanswerable(build, kind)

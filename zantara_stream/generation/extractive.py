@@ -20,7 +20,7 @@ from .expectation import expected, has
 from .small_talk import reply
 
 # Weights of a sentence's score beside its cosine; docs/decisions/0004 says where they come from.
-BY_PASSAGE, BY_WORDS, BY_HEADINGS = 0.8, 0.2, 0.2
+BY_PASSAGE, BY_WORDS, BY_HEADINGS = 0.8, 0.1, 0.4
 BY_NUMBER, BY_FIGURE, BY_TABLE, BY_POINTER = 0.1, 0.15, -0.15, -0.1
 PASSAGES = 5  # whose sentences are weighed
 MOST = 3  # sentences quoted
