@@ -10,6 +10,8 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, async_playwright
 
+from zantara_stream.app import make_runner
+
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
     "--no-sandbox",
@@ -42,7 +44,7 @@ async def start() -> AsyncIterator[Start]:
     runners: list[web.AppRunner] = []
 
     async def begin(app: web.Application) -> str:
-        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1)
+        runner = make_runner(app)
         runners.append(runner)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
