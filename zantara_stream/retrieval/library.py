@@ -54,7 +54,7 @@ class Build:
         self.language("warm")
 
     def language(self, query: str) -> str | None:
-        """The language of a query, of those that the documents and replies have, where it is clear."""
+        """The language of a query, where it is clearly English or one of the documents'."""
         return sure_language(query, {"en", *self.manifest.languages})
 
     def search(self, query: str, limit: int) -> list[Hit]:

@@ -37,7 +37,11 @@ class Passage:
     @property
     def context(self) -> str:
         """The headings above the passage, from the document's title down."""
-        return JOIN.join(part for part in (self.title, self.section) if part)
+        return _context(self.title, self.section)
+
+
+def _context(title: str, section: str) -> str:
+    return JOIN.join(part for part in (title, section) if part)
 
 
 def embedded_text(passage: Passage, count: CountTokens, budget: int) -> str:
@@ -60,7 +64,7 @@ def split(document: Document, count: CountTokens, budget: int) -> list[Passage]:
     passages: list[Passage] = []
     seen: Counter[str] = Counter()
     for section in document.sections:
-        context = JOIN.join(part for part in (document.title, section.heading) if part)
+        context = _context(document.title, section.heading)
         room = budget - count(_fitted(context, count, budget // _CONTEXT_SHARE))
         for start, end in _spans(document, section, count, room):
             text = document.text[start:end]

@@ -46,9 +46,9 @@ def error_body(error: RequestError, **more: Any) -> dict[str, Any]:
     return {"error": str(error), "done": True, "code": error.code, "retryable": error.retryable, **more}
 
 
-def error_response(error: RequestError, **more: Any) -> web.Response:
+def error_response(error: RequestError) -> web.Response:
     """The failure as JSON with its status, and `Retry-After` where waiting helps."""
-    return _as_json(error_body(error, **more), error.status, type(error))
+    return _as_json(error_body(error), error.status, type(error))
 
 
 def ended_response(error: Mapping[str, Any], **more: Any) -> web.Response:

@@ -24,7 +24,7 @@ PAGE_HEADERS = {
 
 
 class Operations:
-    """The handlers of `/health`, `/ready` and `/`."""
+    """The handlers of `/health` and `/ready`."""
 
     def __init__(self, answers: Answers, pipeline: Pipeline) -> None:
         self._answers = answers
@@ -44,11 +44,6 @@ class Operations:
         return web.json_response({"ready": True, "build": build, "model": self._pipeline.model})
 
 
-def static_page(name: str) -> web.FileResponse:
-    """A file of the test page, with the headers that keep it to itself."""
-    return web.FileResponse(STATIC / name, headers=PAGE_HEADERS)
-
-
 async def page(request: web.Request) -> web.FileResponse:
-    """The test page and its two files."""
-    return static_page(request.match_info.get("file", "index.html"))
+    """The test page and its files, with the headers that keep them to themselves."""
+    return web.FileResponse(STATIC / request.match_info.get("file", "index.html"), headers=PAGE_HEADERS)
