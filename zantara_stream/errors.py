@@ -8,10 +8,12 @@ whoever speaks HTTP, `retryable` whether the same request may succeed later.
     ├── CorpusError            the documents cannot be built into an index
     └── RequestError           goes to the client, with a code of the contract's §6
         ├── InvalidRequest         400   Forbidden            403   NotFound          404
-        ├── MethodNotAllowed       405   ContinuityConflict   409   TooLarge          413
-        ├── Misdirected            421   Internal             500   AnswerExpired     in-stream
+        ├── AnswerNotFound         404   MethodNotAllowed     405   ContinuityConflict 409
+        ├── TooLarge               413   Misdirected          421   Internal          500
+        ├── AnswerExpired          in-stream
         ├── NotNow                 refused for now: waiting mends it
-        │   ├── Overloaded  503    Draining  503    IndexUnavailable  503
+        │   ├── Overloaded  503    Draining  503    IndexUnavailable    503
+        │   └── Crowded     429                     JournalUnavailable  503
         └── ModelError             what the model's provider did
             ├── ModelOverloaded 503   ModelTimeout 504   ModelUnavailable 502   ModelRefused 502
 """
@@ -92,6 +94,12 @@ class AnswerExpired(RequestError):
     code, status, retryable = "answer_expired", 404, True
 
 
+class AnswerNotFound(RequestError):
+    """There is no answer of that id here."""
+
+    code, status = "answer_not_found", 404
+
+
 class NotNow(RequestError):
     """The server cannot answer just now. Please try again shortly."""
 
@@ -116,6 +124,18 @@ class IndexUnavailable(NotNow):
     retry_after = 10  # seconds
 
 
+class Crowded(NotNow):
+    """Too many connections read this answer already. Please try again shortly."""
+
+    code, status = "rate_limited", 429
+
+
+class JournalUnavailable(NotNow):
+    """The server cannot record answers just now. Please try again shortly."""
+
+    code = "journal_unavailable"
+
+
 class ModelError(RequestError):
     """The language model failed."""
 
@@ -123,6 +143,8 @@ class ModelError(RequestError):
 
     def __init__(self, message: str = "", *, retryable: bool | None = None) -> None:
         super().__init__(message)
+        self.begun = False  # whether the request had been accepted: then going on from what was written may mend it
+        self.usage: dict[str, int] = {}  # tokens known to be paid for it
         if retryable is not None:
             self.retryable = retryable
 

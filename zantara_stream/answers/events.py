@@ -1,14 +1,14 @@
 """The events of an answer, their order, and their bytes on the wire.
 
 An answer is  text* (citation | text)* sources? (done | error)  and nothing after it. `ORDER` below is
-that rule as a table. Each event is encoded once, when it is appended; a resumed reader gets the same
-bytes. The framing is Server-Sent Events: https://html.spec.whatwg.org/multipage/server-sent-events.html
+that rule as a table. Each event is encoded once, when it is appended; the journal keeps these bytes, and a
+resumed reader gets the same. A log that grows too long begins with a snapshot, the event `gap`, instead. The framing is Server-Sent Events: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,9 +102,33 @@ def frame(data: Mapping[str, Any], *, event: str = "", id: str = "", retry: int 
 
 def unframe(block: bytes) -> dict[str, Any]:
     """The JSON object of a block that `frame` made."""
-    data = block[block.index(b"data: ") + 6 : -2]
-    value: dict[str, Any] = json.loads(data)
+    value: dict[str, Any] = json.loads(_data(block))
     return value
+
+
+def split(wire: bytes) -> Iterator[tuple[str, int, bytes]]:
+    """Each block of joined ones, with the answer and the offset that its id names.
+
+    JSON stands on one line, so a blank line is the end of a block and nothing else.
+    """
+    for part in wire.split(b"\n\n")[:-1]:
+        name = part[part.index(b"id: ") + 4 :].partition(b"\n")[0]
+        answer, _, offset = name.decode().rpartition(".")
+        yield answer, int(offset), part + b"\n\n"
+
+
+def closes(block: bytes) -> bool:
+    """Whether the block is a terminal event: `done` or `error` is the first thing that it says."""
+    return _data(block).startswith((b'{"done":', b'{"error":'))
+
+
+def is_snapshot(block: bytes) -> bool:
+    """Whether the block stands for all events before it."""
+    return block.startswith(b"event: gap\n")
+
+
+def _data(block: bytes) -> bytes:
+    return block[block.index(b"data: ") + 6 : -2]
 
 
 def encode(event: Event, stamp: Stamp) -> bytes:

@@ -1,27 +1,25 @@
-"""The log of one answer, and cursors on it.
+"""The log of one answer as its readers see it, and cursors on it.
 
-A reader costs an integer: it remembers its offset and takes everything after it in one slice. An append
-wakes all readers once a turn of the event loop, however many events that turn brought.
+It holds what the journal has, and nothing else. A reader costs an integer: it remembers its offset and
+takes what it has missed in one slice. All events of one turn of the event loop wake the readers once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from .events import CLOSED, ORDER, WRITING, Event, Stamp, Text, encode
+from ..errors import RequestError
+from .events import closes, is_snapshot, split
 
-
-class OutOfOrder(Exception):
-    """A producer broke the answer's grammar; a defect, never the client's fault."""
+SLICE = 64 * 1024  # bytes that a reader takes at once, unless one event is longer
 
 
 class Cursor:
     """A reader's place in a log.
 
-    `wait` returns when there is something to `read`, when the log has closed, or when `nudge` was
+    `wait` returns when there is something to `read`, when nothing will follow, or when `nudge` was
     called; it never returns events itself.
     """
 
@@ -31,19 +29,18 @@ class Cursor:
         self._wakeup: asyncio.Future[None] | None = None
 
     def read(self) -> bytes:
-        """Everything after this cursor as one piece of wire; moves the cursor to the tail."""
-        data = self._log.since(self.offset)
-        self.offset = self._log.tail
+        """What follows this cursor as one piece of wire, up to `SLICE`; moves the cursor behind it."""
+        data, self.offset = self._log.slice(self.offset)
         return data
 
     @property
     def exhausted(self) -> bool:
         """Whether nothing will ever follow."""
-        return self._log.closed and self.offset == self._log.tail
+        return self._log.over and self.offset == self._log.tail
 
     async def wait(self) -> None:
-        """Sleep until the log has more for this cursor, closes, or somebody nudges."""
-        if self.offset < self._log.tail or self._log.closed:
+        """Sleep until the log has more for this cursor, is over, or somebody nudges."""
+        if self.offset < self._log.tail or self._log.over:
             return
         self._wakeup = asyncio.get_running_loop().create_future()
         try:
@@ -58,15 +55,19 @@ class Cursor:
 
 
 class EventLog:
-    """An append-only log of encoded events that closes with one terminal event."""
+    """An append-only log of encoded events that closes with one terminal event.
+
+    A node that can show no more of an answer that is not closed *breaks off* its log: `broken_off` is
+    what its readers are told, and no part of the log.
+    """
 
     def __init__(self, answer: str, on_leases: Callable[[int], None] = lambda leases: None) -> None:
         self.answer = answer
+        self.first = 0  # the least offset that can be resumed from
+        self.closed = False
+        self.broken_off: RequestError | None = None
         self._frames: list[bytes] = []
-        self._state = WRITING
-        self._chunks = 0
-        self._began = time.monotonic()
-        self._first_chunk: float | None = None
+        self._ended = asyncio.Event()
         self._cursors: set[Cursor] = set()
         self._wake_due = False
         self._on_leases = on_leases
@@ -74,37 +75,66 @@ class EventLog:
     @property
     def tail(self) -> int:
         """The offset after the last event."""
-        return len(self._frames)
+        return self.first + len(self._frames) - bool(self.first)
 
     @property
-    def closed(self) -> bool:
-        """Whether the terminal event has been written."""
-        return self._state == CLOSED
+    def over(self) -> bool:
+        """Whether no event will follow here."""
+        return self.closed or self.broken_off is not None
+
+    @property
+    def readers(self) -> int:
+        """How many cursors there are."""
+        return len(self._cursors)
+
+    def slice(self, offset: int) -> tuple[bytes, int]:
+        """The wire bytes of the events after `offset`, up to `SLICE` or one event, and the offset after them."""
+        begin = self._place(offset)
+        end, size = begin, 0
+        while end < len(self._frames) and (size := size + len(self._frames[end])) <= SLICE:
+            end += 1
+        end = max(end, min(begin + 1, len(self._frames)))
+        return b"".join(self._frames[begin:end]), self.first + end - bool(self.first)
 
     def since(self, offset: int) -> bytes:
         """The wire bytes of every event after `offset`."""
-        return b"".join(self._frames[offset:])
+        return b"".join(self._frames[self._place(offset) :])
+
+    def _place(self, offset: int) -> int:
+        """Where in the frames the events after `offset` begin; with the snapshot, where some are gone."""
+        return offset if not self.first else max(0, offset - self.first + 1)
 
     def frames(self) -> tuple[bytes, ...]:
-        """Every event so far, encoded."""
+        """Every event that is held, encoded; the first may be a snapshot of those before it."""
         return tuple(self._frames)
 
-    def append(self, event: Event) -> None:
-        """Encode the event, keep it, and wake the readers. Raises `OutOfOrder`, and then keeps nothing."""
-        state = ORDER.get((self._state, type(event)))
-        if state is None:
-            raise OutOfOrder(f"{type(event).__name__} cannot follow in a log that is {self._state}")
-        self._frames.append(encode(event, self._stamp(event)))
-        self._state = state
+    def extend(self, frames: Iterable[bytes]) -> None:
+        """Take what the journal has, and wake the readers."""
+        for frame in frames:
+            if is_snapshot(frame):
+                self._begin_with(frame)
+            else:
+                self._frames.append(frame)
+        if self._frames and closes(self._frames[-1]):
+            self.closed = True
+            self._ended.set()
         self._wake_soon()
 
-    def _stamp(self, event: Event) -> Stamp:
-        elapsed = time.monotonic() - self._began
-        if isinstance(event, Text):
-            self._chunks += 1
-            self._first_chunk = elapsed if self._first_chunk is None else self._first_chunk
-        timestamp = round(time.time(), 3)
-        return Stamp(self.answer, self.tail + 1, self._chunks, timestamp, elapsed, self._first_chunk)
+    def _begin_with(self, snapshot: bytes) -> None:
+        ((_, offset, _),) = split(snapshot)
+        self._frames[: self._place(offset)] = [snapshot]
+        self.first = offset
+
+    def break_off(self, why: RequestError) -> None:
+        """Nothing more of the answer can be shown here; the readers are told why, and leave."""
+        if not self.over:
+            self.broken_off = why
+            self._ended.set()
+            self._wake_soon()
+
+    async def ended(self) -> None:
+        """Wait until the log is over."""
+        await self._ended.wait()
 
     def _wake_soon(self) -> None:
         if not self._wake_due:

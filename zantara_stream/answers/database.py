@@ -1,0 +1,291 @@
+"""The SQLite file of a journal; every method blocks, and all run in one thread.
+
+    answers   one row an answer: its opening, its lease, and once it has closed its whole log
+    commits   one row a commit: the frames of all answers that were running, as they were appended
+
+Times are unix seconds, since processes share them. A lease that ends later than one could is of a clock
+that was set back since, and counts as run out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .events import closes, split
+from .journal import Fenced, Lease, Opening, Stored, add, compacted
+
+APPLICATION, VERSION = 0x5A535452, 1
+BUSY = 3.0  # seconds to wait for another process's lock
+PROBE = 256 * 1024  # bytes that must fit for the file to count as writable
+
+SCHEMA = f"""
+    CREATE TABLE answers (
+        answer TEXT PRIMARY KEY,
+        question TEXT NOT NULL,
+        request TEXT NOT NULL,      -- emptied when it closes
+        continuity TEXT UNIQUE,
+        started REAL NOT NULL,
+        token INTEGER NOT NULL,
+        lease_ends REAL NOT NULL,
+        place INTEGER NOT NULL,     -- no commit before it holds events of this answer
+        closed REAL,                -- from when its retention counts
+        frames BLOB
+    ) STRICT;
+    CREATE INDEX unfinished ON answers (place) WHERE closed IS NULL;
+    CREATE INDEX finished ON answers (closed) WHERE closed IS NOT NULL;
+    CREATE TABLE commits (place INTEGER PRIMARY KEY AUTOINCREMENT, frames BLOB NOT NULL) STRICT;
+    PRAGMA application_id = {APPLICATION};
+    PRAGMA user_version = {VERSION};
+"""
+_OPENING = "answer, question, request, coalesce(continuity, ''), started"
+_PAIRS = "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))"
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """An event to be appended."""
+
+    lease: Lease
+    frame: bytes
+
+
+@dataclass(slots=True)
+class _Held:
+    """An answer that is written through this process: the token of its lease, and its log."""
+
+    token: int
+    frames: list[bytes]
+
+
+class Database:
+    """The file; `lease` is for how many seconds a lease is given."""
+
+    def __init__(self, path: Path, lease: float) -> None:
+        self._path = path
+        self._lease = lease
+        self._held: dict[str, _Held] = {}
+        self._seen_version = -1  # of the file, when its tokens were last compared with ours
+
+    def open(self) -> None:
+        """Create the file or open it. Raises `sqlite3.Error` or `OSError`."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # Questions and answers are nobody's business but the server's.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._db = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing; a power cut may lose the end
+        self._db.execute("PRAGMA secure_delete = FAST")
+        with self._transaction():
+            self._prepare()
+
+    def _prepare(self) -> None:
+        application, version = self._number("PRAGMA application_id"), self._number("PRAGMA user_version")
+        if (application, version) == (0, 0) and not self._number("SELECT count(*) FROM sqlite_schema"):
+            for statement in SCHEMA.split(";"):
+                self._db.execute(statement)
+        elif application != APPLICATION:
+            raise sqlite3.DatabaseError("the file is a database of something else")
+        elif version != VERSION:
+            raise sqlite3.DatabaseError(f"the file has version {version}; this server reads version {VERSION}")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            # A full disk has rolled back by itself.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _number(self, query: str, *values: object) -> int:
+        row = self._db.execute(query, values).fetchone()
+        return int(row[0] or 0)
+
+    # ------------------------------------------------------------------------------------------- appending
+
+    def commit(self, appends: list[Append]) -> list[Exception | None]:
+        """Write all of them in one transaction; for each None, or that it was refused."""
+        try:
+            with self._transaction():
+                self._compare_tokens(appends)
+                outcomes = [self._take(append) for append in appends]
+                frames = b"".join(a.frame for a, refused in zip(appends, outcomes, strict=True) if refused is None)
+                if frames:
+                    self._db.execute("INSERT INTO commits (frames) VALUES (?)", (frames,))
+                for append, refused in zip(appends, outcomes, strict=True):
+                    if refused is None and closes(append.frame):
+                        self._close(append.lease.answer)
+        except BaseException:
+            # Their logs would have a hole if what follows were written.
+            for append in appends:
+                self._held.pop(append.lease.answer, None)
+            raise
+        return outcomes
+
+    def _compare_tokens(self, appends: list[Append]) -> None:
+        """Let go of what others have taken over. Inside the transaction nobody else can."""
+        version = self._number("PRAGMA data_version")  # which changes only when another connection writes
+        if version == self._seen_version:
+            return
+        for answer in {append.lease.answer for append in appends} | set(self._held):
+            held = self._held.get(answer)
+            query = "SELECT token FROM answers WHERE answer = ? AND closed IS NULL"
+            if held is not None and self._db.execute(query, (answer,)).fetchone() != (held.token,):
+                del self._held[answer]
+        self._seen_version = version
+
+    def _take(self, append: Append) -> Exception | None:
+        held = self._held.get(append.lease.answer)
+        if held is None or held.token != append.lease.token:
+            return Fenced()
+        add(held.frames, append.frame)
+        return None
+
+    def _close(self, answer: str) -> None:
+        frames = b"".join(self._held.pop(answer).frames)
+        self._db.execute(
+            "UPDATE answers SET closed = ?, frames = ?, request = '' WHERE answer = ?", (time.time(), frames, answer)
+        )
+
+    # ----------------------------------------------------------------------------------------------- leases
+
+    def create(self, opening: Opening) -> Lease | str:
+        """Begin an answer, or name the one that is there."""
+        with self._transaction():
+            if opening.continuity and (existing := self.named(opening.continuity)) is not None:
+                return existing
+            self._db.execute(
+                "INSERT INTO answers SELECT ?, ?, ?, ?, ?, 1, ?, coalesce(max(seq), 0) + 1, NULL, NULL FROM sqlite_sequence",
+                (
+                    opening.answer,
+                    opening.question,
+                    opening.request,
+                    opening.continuity or None,
+                    opening.started,
+                    time.time() + self._lease,
+                ),
+            )
+        self._held[opening.answer] = _Held(1, [])
+        return Lease(opening.answer, 1)
+
+    def renew(self, leases: Collection[Lease]) -> None:
+        """Let these leases end later."""
+        self._end(leases, time.time() + self._lease)
+
+    def release(self, leases: Collection[Lease]) -> None:
+        """Let these leases end now."""
+        self._end(leases, 0.0)
+
+    def _end(self, leases: Collection[Lease], moment: float) -> None:
+        pairs = json.dumps([(lease.answer, lease.token) for lease in leases])
+        with self._transaction():
+            self._db.execute(f"UPDATE answers SET lease_ends = ? WHERE (answer, token) IN {_PAIRS}", (moment, pairs))
+
+    def claim(self, most: int, held: Collection[str]) -> list[tuple[Lease, Stored]]:
+        """Take over unfinished answers whose leases ran out, oldest first."""
+        if not self._claimable(most, held):
+            return []
+        with self._transaction():
+            openings = self._claimable(most, held)
+            names = json.dumps([opening.answer for opening in openings])
+            self._db.execute(
+                "UPDATE answers SET token = token + 1, lease_ends = ? WHERE answer IN (SELECT value FROM json_each(?))",
+                (time.time() + self._lease, names),
+            )
+            taken = [self._taken(stored) for stored in self._unfinished(openings)]
+        for lease, stored in taken:
+            self._held[lease.answer] = _Held(lease.token, list(stored.frames))
+        return taken
+
+    def _claimable(self, most: int, held: Collection[str]) -> list[Opening]:
+        now = time.time()
+        rows = self._db.execute(
+            f"SELECT {_OPENING} FROM answers WHERE closed IS NULL AND NOT lease_ends BETWEEN ? AND ? ORDER BY place",
+            (now, now + self._lease),
+        )
+        return [Opening(*row) for row in rows if row[0] not in held][:most]
+
+    def _taken(self, stored: Stored) -> tuple[Lease, Stored]:
+        answer = stored.opening.answer
+        return Lease(answer, self._number("SELECT token FROM answers WHERE answer = ?", answer)), stored
+
+    # ---------------------------------------------------------------------------------------------- reading
+
+    def find(self, answer: str) -> Stored | None:
+        """The answer of that id."""
+        row = self._db.execute(f"SELECT {_OPENING}, frames FROM answers WHERE answer = ?", (answer,)).fetchone()
+        if row is None:
+            return None
+        *opening, frames = row
+        if frames is None:
+            (stored,) = self._unfinished([Opening(*opening)])
+            return stored
+        return Stored(Opening(*opening), tuple(block for _, _, block in split(frames)))
+
+    def named(self, continuity: str) -> str | None:
+        """The id of the answer that a continuity id names."""
+        row = self._db.execute("SELECT answer FROM answers WHERE continuity = ?", (continuity,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _unfinished(self, openings: Iterable[Opening]) -> list[Stored]:
+        """Those answers with their events, which stand among those of others."""
+        wanted = {opening.answer: (opening, list[bytes]()) for opening in openings}
+        names = json.dumps(list(wanted))
+        rows = self._db.execute(
+            "SELECT frames FROM commits WHERE place >= (SELECT min(place) FROM answers"
+            " WHERE answer IN (SELECT value FROM json_each(?))) ORDER BY place",
+            (names,),
+        )
+        for (frames,) in rows:
+            for answer, _, block in split(frames):
+                if answer in wanted:
+                    wanted[answer][1].append(block)
+        return [Stored(opening, tuple(compacted(frames))) for opening, frames in wanted.values()]
+
+    # ------------------------------------------------------------------------------------------- forgetting
+
+    def touch(self, answers: Collection[str]) -> None:
+        """Count the retention of these closed answers from now."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE answers SET closed = ? WHERE closed IS NOT NULL AND answer IN (SELECT value FROM json_each(?))",
+                (time.time(), json.dumps(list(answers))),
+            )
+
+    def expire(self, retention: float, read: Collection[str]) -> list[str]:
+        """Forget closed answers, and the commits that no unfinished one needs."""
+        rows = self._db.execute("SELECT answer FROM answers WHERE closed <= ?", (time.time() - retention,))
+        old = [answer for (answer,) in rows if answer not in read]
+        needed = self._number("SELECT min(place) FROM answers WHERE closed IS NULL")
+        spent = self._number("SELECT min(place) FROM commits")
+        if old or (spent and (not needed or spent < needed)):
+            with self._transaction():
+                self._db.execute(
+                    "DELETE FROM answers WHERE answer IN (SELECT value FROM json_each(?))", (json.dumps(old),)
+                )
+                self._db.execute(
+                    "DELETE FROM commits WHERE NOT place >= "
+                    "coalesce((SELECT min(place) FROM answers WHERE closed IS NULL), place + 1)"
+                )
+        return old
+
+    def probe(self) -> None:
+        """Write something, and take it back."""
+        with self._transaction():
+            place = self._db.execute("INSERT INTO commits (frames) VALUES (zeroblob(?))", (PROBE,)).lastrowid
+        with self._transaction():
+            self._db.execute("DELETE FROM commits WHERE place = ?", (place,))
