@@ -6,21 +6,31 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from .answers.answers import Answers, Lifetimes
-from .config import AUTOMATIC, EXTRACTIVE, Settings
-from .errors import ConfigError, IndexUnavailable
+from .answers.answer import Lifetimes
+from .answers.answers import Answers
+from .answers.events import Event
+from .answers.fold import Folded
+from .answers.journal import Journal
+from .answers.memory import MemoryJournal
+from .answers.sqlite import SqliteJournal
+from .answers.tending import tend
+from .config import AUTOMATIC, EXTRACTIVE, MEMORY, SQLITE, Settings
+from .errors import ConfigError, IndexUnavailable, JournalUnavailable
 from .generation.answerer import Answerer
 from .generation.extractive import ExtractiveAnswerer
-from .pipeline import Pipeline
+from .pipeline import Pipeline, Question
 from .retrieval.embedding import Embedder, SentenceTransformerEmbedder
 from .retrieval.library import Library
+from .web.answers import AnswersById
 from .web.chat import Chat
 from .web.cors import OriginPolicy
 from .web.failures import failures
@@ -59,35 +69,59 @@ def make_answerer(settings: Settings, library: Library, environment: Mapping[str
     return ClaudeAnswerer(settings.model or DEFAULT_MODEL, options)
 
 
+def make_journal(settings: Settings) -> Journal:
+    """The journal that the settings name, not yet open."""
+    if settings.journal == MEMORY:
+        return MemoryJournal(settings.lease)
+    return SqliteJournal(Path(settings.journal.removeprefix(SQLITE)), settings.lease)
+
+
 def create_app(
     settings: Settings, *, library: Library | None = None, answerer: Answerer | None = None
 ) -> web.Application:
     """The application; its index is opened in the background once it has started."""
     library = library or make_library(settings)
     pipeline = Pipeline(library, answerer or make_answerer(settings, library))
-    answers = Answers(Lifetimes(settings.grace, settings.retention, settings.max_answers), pipeline.model)
-    connections = Connections(settings.heartbeat, settings.max_connections)
+    answers = make_answers(settings, pipeline)
+    connections = Connections(settings.heartbeat, settings.max_connections, settings.max_readers)
     policy = OriginPolicy(settings.cors_origins, settings.hosts)
     app = web.Application(middlewares=[failures, policy.guard], client_max_size=BODY_LIMIT)
     app[ANSWERS] = answers
-    _routes(app, Chat(answers, pipeline, connections), Search(library), Operations(answers, pipeline))
+    chat, by_id = Chat(answers, pipeline, connections), AnswersById(answers, connections)
+    _routes(app, chat, by_id, Search(library), Operations(answers, pipeline))
     policy.install(app)
-    app.cleanup_ctx.append(partial(_background, library=library, connections=connections))
+    tending = partial(tend, answers, settings.lease / 4, pipeline.check)
+    work: list[Callable[[], Coroutine[Any, Any, None]]] = [connections.beat, partial(_open, library), tending]
+    app.cleanup_ctx.extend([_journal, partial(_background, work=work)])
     app.on_shutdown.append(_close_logs)
     app.on_cleanup.append(lambda _: pipeline.close())
     return app
 
 
+def make_answers(settings: Settings, pipeline: Pipeline) -> Answers:
+    """The answers that a pipeline writes, kept as the settings say."""
+    lifetimes = Lifetimes(settings.grace, settings.retention, settings.max_answers, settings.max_log)
+
+    def produce(request: str, written: Folded) -> AsyncGenerator[Event, None]:
+        return pipeline.answer(Question.from_json(request), written)
+
+    return Answers(make_journal(settings), produce, lifetimes, pipeline.model)
+
+
 ANSWERS = web.AppKey("answers", Answers)
 
 
-def _routes(app: web.Application, chat: Chat, search: Search, operations: Operations) -> None:
+def _routes(app: web.Application, chat: Chat, by_id: AnswersById, search: Search, operations: Operations) -> None:
     app.add_routes(
         [
             web.get("/bali-zero/chat-stream", chat.stream, allow_head=False),
             web.head("/bali-zero/chat-stream", chat.probe),
             web.post("/bali-zero/chat-stream", chat.stream),
             web.post("/bali-zero/chat", chat.whole),
+            web.get("/bali-zero/answers/{id}", by_id.show),
+            web.delete("/bali-zero/answers/{id}", by_id.stop),
+            web.get("/bali-zero/answers/{id}/events", by_id.events, allow_head=False),
+            web.head("/bali-zero/answers/{id}/events", chat.probe),
             web.post("/bali-zero/search", search.search),
             web.get("/health", operations.health),
             web.get("/ready", operations.ready),
@@ -97,8 +131,20 @@ def _routes(app: web.Application, chat: Chat, search: Search, operations: Operat
     )
 
 
-async def _background(app: web.Application, library: Library, connections: Connections) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(connections.beat()), asyncio.create_task(_open(library))]
+async def _journal(app: web.Application) -> AsyncIterator[None]:
+    journal = app[ANSWERS].journal
+    await journal.open()
+    yield
+    try:
+        await journal.close()
+    except JournalUnavailable:
+        logger.error("the journal %s was not closed: %s", journal.name, journal.problem)
+
+
+async def _background(
+    app: web.Application, work: Sequence[Callable[[], Coroutine[Any, Any, None]]]
+) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(start()) for start in work]
     yield
     for task in tasks:
         task.cancel()

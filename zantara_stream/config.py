@@ -18,6 +18,7 @@ from .errors import ConfigError
 PREFIX = "ZANTARA_"
 EXTRACTIVE = "extractive"
 AUTOMATIC = ""
+MEMORY, SQLITE = "memory://", "sqlite:///"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _HOST = re.compile(r"[a-z0-9._-]+")
@@ -66,6 +67,13 @@ def _only(allowed: str) -> Callable[[str], str]:
         return allowed
 
     return parse
+
+
+def _journal(value: str) -> str:
+    value = value.strip()
+    if value != MEMORY and not (value.startswith(SQLITE) and value.removeprefix(SQLITE).strip("/ ")):
+        raise ValueError(f"{MEMORY} (answers end with the server), or {SQLITE}PATH, a file")
+    return value
 
 
 def _listed(value: str) -> tuple[str, ...]:
@@ -118,7 +126,13 @@ class Settings:
     index: Path = _setting(
         Path("indexes/default"), lambda v: Path(_text(v)), "folder", "the index that build_index.py wrote"
     )
-    journal: str = _setting("memory://", _only("memory://"), "address", "where answers are kept")
+    journal: str = _setting(
+        f"{SQLITE}var/answers.db",
+        _journal,
+        "address",
+        "where answers are kept: `sqlite:///PATH`, or `memory://` until the server stops",
+    )
+    lease: float = _setting(5.0, _seconds(0.2, 600), "seconds", "how long a silent producer keeps its answer", "5")
     model: str = _setting(
         AUTOMATIC,
         _model,
@@ -147,6 +161,10 @@ class Settings:
     drain: float = _setting(25.0, _seconds(0, 3600), "seconds", "how long a stopping server lets answers finish", "25")
     max_answers: int = _setting(2000, _whole(1, 1_000_000), "answers", "answers being written at once")
     max_connections: int = _setting(12000, _whole(1, 1_000_000), "connections", "streams open at once")
+    max_readers: int = _setting(1000, _whole(1, 1_000_000), "connections", "streams open at once of one answer")
+    max_log: int = _setting(
+        1_048_576, _whole(1000, 1_000_000_000), "bytes", "what is held of one answer's events; a longer text is ended"
+    )
     auth: str = _setting("off", _only("off"), "switch", "how people are identified")
     trust_email: str = _setting("false", _only("false"), "switch", "whether user_email was verified by a proxy")
     rate_limit: str = _setting("off", _only("off"), "switch", "questions a minute and person or address")

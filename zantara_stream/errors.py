@@ -12,8 +12,8 @@ whoever speaks HTTP, `retryable` whether the same request may succeed later.
         ├── TooLarge               413   Misdirected          421   Internal          500
         ├── AnswerExpired          in-stream
         ├── NotNow                 refused for now: waiting mends it
-        │   ├── Overloaded  503    Draining  503    IndexUnavailable    503
-        │   └── Crowded     429                     JournalUnavailable  503
+        │   ├── Overloaded  503    Draining  503 (HandedOver)    IndexUnavailable    503
+        │   └── Crowded     429                                  JournalUnavailable  503
         └── ModelError             what the model's provider did
             ├── ModelOverloaded 503   ModelTimeout 504   ModelUnavailable 502   ModelRefused 502
 """
@@ -115,6 +115,10 @@ class Draining(NotNow):
     """The server is restarting. Please try again shortly."""
 
     code = "draining"
+
+
+class HandedOver(Draining):
+    """The server is restarting, and the answer goes on in a moment."""
 
 
 class IndexUnavailable(NotNow):

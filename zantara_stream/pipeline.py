@@ -5,13 +5,15 @@ It knows no log and no HTTP. The sources are the very passages that the answerer
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .answers.events import Citation, Done, Event, Sources, Text
+from .answers.events import Citation, Done, Event, Sources, Text, added
+from .answers.fold import Folded
 from .generation.answerer import Answerer, Finish, Prompt, Quote, Turn
 from .generation.citations import verified
 from .generation.small_talk import recognise
@@ -30,6 +32,17 @@ class Question:
     history: tuple[Turn, ...] = ()
     asker: str = ""
 
+    def to_json(self) -> str:
+        """The question as text, so that whoever takes its answer over can ask it."""
+        turns = [(turn.role, turn.content) for turn in self.history]
+        return json.dumps({"query": self.query, "history": turns, "asker": self.asker})
+
+    @classmethod
+    def from_json(cls, text: str) -> Question:
+        """What `to_json` made."""
+        value = json.loads(text)
+        return cls(value["query"], tuple(Turn(*turn) for turn in value["history"]), value["asker"])
+
 
 class Pipeline:
     """Answers questions from a library, in the words of an answerer."""
@@ -47,12 +60,17 @@ class Pipeline:
         """The name of the build that would be searched now. Raises `IndexUnavailable`."""
         return self._library.current.manifest.build
 
-    async def answer(self, question: Question) -> AsyncGenerator[Event, None]:
-        """The events of the answer, ending with `Done`. Raises `RequestError`."""
+    async def answer(self, question: Question, written: Folded | None = None) -> AsyncGenerator[Event, None]:
+        """The events of the answer that follow what is `written`, ending with `Done`. Raises `RequestError`."""
+        written = written or Folded()
+        if written.sources:  # only the end is missing
+            yield Done("end_turn", self.model, written.usage, used_rag=True)
+            return
         began = time.monotonic()
-        prompt = await self._prompt(question)
+        prompt = await self._prompt(question, written.text)
         retrieval = time.monotonic() - began
-        cited: set[str] = set()
+        seen = {(citation["passage"], citation["textStart"], citation["start"]) for citation in written.citations}
+        cited = {hit.passage.document for hit in prompt.hits if any(hit.passage.id == passage for passage, *_ in seen)}
         finish = Finish()
         async with aclosing(self._answerer.answer(prompt)) as parts:
             async for part in parts:
@@ -60,19 +78,22 @@ class Pipeline:
                     yield Text(part)
                 elif isinstance(part, Finish):
                     finish = part
-                elif (citation := _citation(part)) is not None:
+                elif (citation := _citation(part)) is not None and _key(citation) not in seen:
                     cited.add(part.passage.document)
                     yield citation
         sources = _sources(prompt.hits if finish.made_from is None else finish.made_from, cited)
         if sources:
             yield Sources(tuple(sources))
-        yield Done(finish.stop_reason, self.model, finish.usage, bool(sources), retrieval)
+        usage = added(written.usage, finish.usage)
+        yield Done(finish.stop_reason, self.model, usage, bool(sources), retrieval)
 
-    async def _prompt(self, question: Question) -> Prompt:
+    async def _prompt(self, question: Question, written: str) -> Prompt:
         talk = recognise(question.query)
         if talk is not None:
-            return Prompt(question.query, question.history, language=talk.language, small_talk=talk.kind)
-        return await self._library.run(lambda build: retrieve(question, build))
+            prompt = Prompt(question.query, question.history, language=talk.language, small_talk=talk.kind)
+        else:
+            prompt = await self._library.run(lambda build: retrieve(question, build))
+        return replace(prompt, written=written)
 
     async def close(self) -> None:
         """Let go of the answerer's connections and the library's thread."""
@@ -85,6 +106,11 @@ def retrieve(question: Question, build: Build) -> Prompt:
     hits = tuple(hit for hit in build.search(question.query, PASSAGES) if hit.relevant)
     language = build.language(question.query) or (hits[0].passage.language if hits else "en")
     return Prompt(question.query, question.history, hits, language)
+
+
+def _key(citation: Citation) -> tuple[str, int, int]:
+    """What tells one citation of an answer from another."""
+    return citation.passage, citation.text_start, citation.start
 
 
 def _citation(quote: Quote) -> Citation | None:

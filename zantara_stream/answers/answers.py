@@ -1,11 +1,4 @@
-"""The answers of this node: who writes them, who still reads them, when they end.
-
-    state      last reader leaves         first reader comes    its time runs out
-    running    `grace` starts             `grace` stops         stopped: done, stopReason "stopped"
-    closed     `retention` starts         `retention` stops     forgotten
-
-An answer begins with its time running, so that one whose asker vanished before reading ends too.
-"""
+"""The answers of this node: asked for, found again, stopped, taken over, handed over."""
 
 from __future__ import annotations
 
@@ -13,20 +6,32 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from ..errors import AnswerExpired, ContinuityConflict, Draining, Internal, Overloaded, RequestError
-from .events import Done, Event, Failed
-from .log import EventLog
+from ..errors import (
+    AnswerExpired,
+    ContinuityConflict,
+    Draining,
+    HandedOver,
+    JournalUnavailable,
+    Overloaded,
+    RequestError,
+)
+from .answer import Answer, Lifetimes, Produce
+from .journal import Journal, Lease, Opening, Stored
+from .life import CLOSED, FOLLOWED, LEFT, RUNNING
 
 logger = logging.getLogger(__name__)
 
-Produce = Callable[[], AsyncGenerator[Event, None]]
-
-CLOSED_KEPT = 2000  # finished answers held in memory at most; the oldest are forgotten first
-_EVENT_ID = re.compile(r"([0-9A-Za-z_-]{22})\.(0|[1-9][0-9]{0,8})")
+CACHED = 256  # closed answers that nobody reads, held beside the journal
+_ANSWER = re.compile(r"[0-9A-Za-z_-]{22}")
+_EVENT_ID = re.compile(rf"({_ANSWER.pattern})\.(0|[1-9][0-9]{{0,8}})")
 
 
 def parse_event_id(event_id: str) -> tuple[str, int]:
@@ -38,180 +43,213 @@ def parse_event_id(event_id: str) -> tuple[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Lifetimes:
-    """How long answers live without readers, in seconds, and how many may run."""
+class Asked:
+    """What is asked: `question` identifies it, `request` is what its producer needs."""
 
-    grace: float = 30.0
-    retention: float = 86400.0
-    running: int = 2000
-
-
-class Answer:
-    """One answer: its log, the task that writes it, and the timer that runs while nobody reads it."""
-
-    def __init__(self, question: str, model: str, lifetimes: Lifetimes, forget: Callable[[Answer], None]) -> None:
-        self.id = secrets.token_urlsafe(16)
-        self.question = question
-        self.model = model
-        self.continuity = ""
-        self.log = EventLog(self.id, self._leases_changed)
-        self._lifetimes = lifetimes
-        self._forget = forget
-        self._leases = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._cut: RequestError | None = None
-        self._released = False
-
-    def start(self, produce: Produce) -> None:
-        """Let `produce` write the log in a task of its own."""
-        self._task = asyncio.create_task(self._write(produce), name=f"answer {self.id}")
-        self._task.add_done_callback(self._ended)
-        self._arm()
-
-    async def _write(self, produce: Produce) -> None:
-        async with aclosing(produce()) as events:
-            async for event in events:
-                self.log.append(event)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        # A callback, because a task that is cancelled before its first step never runs a handler of its own.
-        if not self.log.closed:
-            self.log.append(self._terminal(task))
-        elif not task.cancelled() and (error := task.exception()) is not None:
-            internal_error(error, f"answer {self.id}, after its end")
-        self._arm()
-
-    def _terminal(self, task: asyncio.Task[None]) -> Event:
-        if task.cancelled():
-            return _failed(self._cut) if self._cut else Done("stopped", self.model)
-        error = task.exception()
-        if isinstance(error, RequestError):
-            return _failed(error)
-        return _failed(internal_error(error, f"answer {self.id}"))
-
-    def stop(self, why: RequestError | None = None) -> None:
-        """End the answer now: with `why` as its error, or as stopped. What was written stands."""
-        self._cut = why
-        if self._task is not None:
-            self._task.cancel()
-
-    @property
-    def task(self) -> asyncio.Task[None]:
-        """The task that writes the log."""
-        assert self._task is not None, "the answer was not started"
-        return self._task
-
-    def _leases_changed(self, leases: int) -> None:
-        self._leases = leases
-        self._arm()
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._leases or self._released:
-            return
-        loop = asyncio.get_running_loop()
-        if self.log.closed:
-            self._timer = loop.call_later(self._lifetimes.retention, self._forget, self)
-        else:
-            self._timer = loop.call_later(self._lifetimes.grace, self.stop)
-
-    def release(self) -> None:
-        """Let go of the timer; the answer is no longer in anybody's books."""
-        self._released = True
-        self._arm()
+    question: str
+    request: str = ""
+    continuity: str = ""
 
 
 class Answers:
-    """Every answer that this node holds; `model` is what writes them."""
+    """Every answer that this node writes or shows; `produce` writes them, `model` is what does it there."""
 
-    def __init__(self, lifetimes: Lifetimes | None = None, model: str = "") -> None:
-        self._model = model
-        self._lifetimes = lifetimes or Lifetimes()
-        self._answers: dict[str, Answer] = {}
-        self._continuity: dict[str, Answer] = {}
-        self._running: set[Answer] = set()
-        self._closed: dict[str, None] = {}  # insertion order is the order of closing
+    def __init__(self, journal: Journal, produce: Produce, lifetimes: Lifetimes | None = None, model: str = "") -> None:
+        self.journal = journal
+        self.lifetimes = lifetimes or Lifetimes()
         self.draining = False
+        self._produce = produce
+        self._model = model
+        self._answers: dict[str, Answer] = {}
+        self._running: set[Answer] = set()
+        self._cached: OrderedDict[str, None] = OrderedDict()  # closed and unread, the longest unread first
+        self._unread: set[str] = set()  # closed, and left by their last readers since the journal was told
+        self._opening: dict[str, asyncio.Task[Answer]] = {}  # by what is being opened: one for all who ask at once
 
     def admit(self) -> None:
-        """Raise `Draining` or `Overloaded` where a new answer would be refused."""
+        """Raise `NotNow` where a new answer would be refused."""
         if self.draining:
             raise Draining
-        if len(self._running) >= self._lifetimes.running:
+        if self.journal.problem:
+            raise JournalUnavailable
+        if len(self._running) >= self.lifetimes.running:
             raise Overloaded
 
-    def holds(self, continuity: str) -> bool:
-        """Whether a continuity id names an answer that is here."""
-        return continuity in self._continuity
+    # ---------------------------------------------------------------------------------------------- asking
 
-    def ask(self, question: str, produce: Produce, continuity: str = "") -> Answer:
-        """The answer that `continuity` names, or a new one that `produce` writes.
+    async def ask(self, asked: Asked, admit: Callable[[], object] = lambda: None) -> Answer:
+        """The answer that `continuity` names, or a new one; `admit` may refuse a new one.
 
-        `question` identifies what was asked; the same continuity id with another question raises
-        `ContinuityConflict`. Nothing is produced for an answer that exists.
+        The same continuity id with another question raises `ContinuityConflict`. Nothing is produced for
+        an answer that exists. Raises what `admit` raises, and `NotNow`.
         """
-        existing = self._continuity.get(continuity) if continuity else None
-        if existing is not None:
-            if existing.question != question:
-                raise ContinuityConflict
-            return existing
-        self.admit()
-        return self._begin(question, produce, continuity)
-
-    def _begin(self, question: str, produce: Produce, continuity: str) -> Answer:
-        answer = Answer(question, self._model, self._lifetimes, self._forget)
-        self._answers[answer.id] = answer
-        if continuity:
-            answer.continuity = continuity
-            self._continuity[continuity] = answer
-        self._running.add(answer)
-        answer.start(produce)
-        answer.task.add_done_callback(lambda task: self._close(answer))
+        if not asked.continuity:
+            return await self._create(asked, admit)
+        answer = await self._once(f"continuity {asked.continuity}", self._named(asked, admit))
+        if answer.opening.question != asked.question:
+            raise ContinuityConflict
         return answer
 
-    def find(self, event_id: str) -> tuple[Answer, int]:
+    async def _once(self, what: str, opening: Coroutine[Any, Any, Answer]) -> Answer:
+        """Open it once for all who want it; whoever leaves does not take it from the others."""
+        task = self._opening.get(what)
+        if task is None:
+            task = self._opening[what] = asyncio.create_task(opening)
+            task.add_done_callback(partial(self._opened, what))
+        else:
+            opening.close()
+        return await asyncio.shield(task)
+
+    def _opened(self, what: str, task: asyncio.Task[Answer]) -> None:
+        del self._opening[what]
+        if not task.cancelled():
+            task.exception()  # whoever still waits raises it
+
+    async def _named(self, asked: Asked, admit: Callable[[], object]) -> Answer:
+        existing = await self.named(asked.continuity)
+        return existing if existing is not None else await self._create(asked, admit)
+
+    async def named(self, continuity: str) -> Answer | None:
+        """The answer that a continuity id names."""
+        answer = await self.journal.named(continuity)
+        return None if answer is None else await self.get(answer)
+
+    async def _create(self, asked: Asked, admit: Callable[[], object]) -> Answer:
+        self.admit()
+        admit()
+        opening = Opening(secrets.token_urlsafe(16), asked.question, asked.request, asked.continuity, time.time())
+        lease = await self.journal.create(opening)
+        if isinstance(lease, str):
+            return await self.get(lease)
+        return self._write(lease, Stored(opening, ()))
+
+    def _write(self, lease: Lease, stored: Stored) -> Answer:
+        """Write the rest of an answer here, for whoever reads it already, too."""
+        answer = self._show(stored)
+        answer.write(self.journal, lease, self._produce)
+        return answer
+
+    # --------------------------------------------------------------------------------------------- finding
+
+    async def find(self, event_id: str) -> tuple[Answer, int]:
         """The answer and offset that an event id names. Raises `AnswerExpired`."""
         name, offset = parse_event_id(event_id)
-        answer = self._answers.get(name)
-        if answer is None or offset > answer.log.tail:
+        answer = await self.get(name)
+        if offset > answer.log.tail:
             raise AnswerExpired
         return answer, offset
 
-    def _close(self, answer: Answer) -> None:
-        self._running.discard(answer)
-        if answer.id in self._answers:
-            self._closed[answer.id] = None
-        if len(self._closed) > CLOSED_KEPT:
-            self._forget(self._answers[next(iter(self._closed))])
+    async def get(self, name: str) -> Answer:
+        """The answer of that id. Raises `AnswerExpired`."""
+        if name in self._answers:
+            return self._answers[name]
+        if not _ANSWER.fullmatch(name):
+            raise AnswerExpired
+        return await self._once(f"answer {name}", self._load(name))
 
-    def _forget(self, answer: Answer) -> None:
-        answer.release()
-        self._closed.pop(answer.id, None)
-        self._answers.pop(answer.id, None)
-        if self._continuity.get(answer.continuity) is answer:
-            del self._continuity[answer.continuity]
+    async def _load(self, name: str) -> Answer:
+        stored = await self.journal.find(name)
+        if stored is None:
+            raise AnswerExpired
+        return self._show(stored)
+
+    def _show(self, stored: Stored) -> Answer:
+        """What the journal has of an answer, as it may be here already."""
+        answer = self._answers.get(stored.opening.answer)
+        if answer is None:
+            answer = Answer(stored.opening, self._model, self.lifetimes, self._changed)
+            self._answers[answer.id] = answer
+        answer.take(stored.frames)
+        return answer
+
+    def _changed(self, answer: Answer) -> None:
+        if answer.state == RUNNING:
+            self._running.add(answer)
+        else:
+            self._running.discard(answer)
+        if answer.state == LEFT:
+            self._answers.pop(answer.id, None)
+        elif answer.state == CLOSED and not answer.log.readers:
+            self._keep_unread(answer.id)
+
+    def _keep_unread(self, name: str) -> None:
+        self._unread.add(name)
+        self._cached[name] = None
+        self._cached.move_to_end(name)
+        while len(self._cached) > CACHED:
+            oldest, _ = self._cached.popitem(last=False)
+            if oldest in self._answers and not self._answers[oldest].log.readers:
+                del self._answers[oldest]
+
+    # ------------------------------------------------------------------------------------ from time to time
+
+    async def tend(self) -> None:
+        """Keep the leases, show what others write, forget what is over. Raises `JournalUnavailable`."""
+        if self.journal.problem:
+            await self.journal.probe()
+        await self.journal.renew([answer.lease for answer in self._running if answer.lease is not None])
+        await self._follow()
+        unread, self._unread = self._unread, set()
+        await self.journal.touch(unread)
+        read = {name for name, answer in self._answers.items() if answer.log.readers}
+        for name in await self.journal.expire(self.lifetimes.retention, read):
+            self._answers.pop(name, None)
+            self._cached.pop(name, None)
+
+    async def _follow(self) -> None:
+        """Show what the journal has got of answers that are written elsewhere."""
+        for answer in [answer for answer in self._answers.values() if answer.state == FOLLOWED]:
+            stored = await self.journal.find(answer.id)
+            if answer.state != FOLLOWED:
+                continue
+            if stored is None:
+                answer.break_off(AnswerExpired())
+            else:
+                answer.take(stored.frames)
+
+    def break_off_followed(self, why: RequestError) -> None:
+        """Tell the readers of what others write that nothing can be seen of it."""
+        for answer in tuple(self._answers.values()):
+            if answer.state == FOLLOWED:
+                answer.break_off(why)
+
+    async def take_over(self) -> None:
+        """Go on with unfinished answers that nobody writes. Raises `JournalUnavailable`."""
+        room = self.lifetimes.running - len(self._running)
+        if self.draining or room <= 0:
+            return
+        for lease, stored in await self.journal.claim(room, {answer.id for answer in self._running}):
+            logger.info("answer %s is gone on with after %d events", lease.answer, len(stored.frames))
+            self._write(lease, stored)
+
+    # --------------------------------------------------------------------------------------------- the end
+
+    async def stop(self, answer: Answer, within: float) -> None:
+        """Stop it, and wait until that is recorded, at most so many seconds: another node may have to lose it first."""
+        if not answer.log.over:
+            answer.stop()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(answer.log.ended(), within)
 
     async def drain(self, seconds: float) -> None:
-        """Take no new answers, let the running ones finish within `seconds`, then end the rest."""
+        """Take no new answers, let the running ones finish within `seconds`, then hand the rest over."""
         self.draining = True
-        tasks = [answer.task for answer in self._running]
+        waiting = [asyncio.create_task(answer.log.ended()) for answer in self._running]
+        if waiting:
+            _, unfinished = await asyncio.wait(waiting, timeout=seconds)
+            for task in unfinished:
+                task.cancel()
+        await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        """Leave unfinished answers to whoever takes them over: another node, or this one when it comes back."""
+        leases = [answer.lease for answer in self._running if answer.lease is not None]
+        tasks = [answer.task for answer in self._running if answer.task is not None]
+        for answer in tuple(self._answers.values()):
+            answer.break_off(HandedOver() if self.journal.durable else Draining())
         if tasks:
-            await asyncio.wait(tasks, timeout=seconds)
-        for answer in tuple(self._running):
-            answer.stop(Draining())
-        if tasks:
-            await asyncio.wait(tasks)
-
-
-def _failed(error: RequestError) -> Failed:
-    return Failed(error.code, str(error), error.retryable)
-
-
-def internal_error(error: BaseException | None, where: str) -> Internal:
-    """Log a defect with its traceback under a reference, and say only the reference."""
-    reference = secrets.token_hex(4)
-    logger.error("internal error %s in %s", reference, where, exc_info=error)
-    return Internal(f"Something broke in the server. If it happens again, report reference {reference}.")
+            await asyncio.wait(tasks)  # until the model's requests are closed
+        try:
+            await self.journal.release(leases)
+        except RequestError:
+            logger.warning("the leases of %d answers were not released; they run out by themselves", len(leases))

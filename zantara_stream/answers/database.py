@@ -169,7 +169,8 @@ class Database:
             if opening.continuity and (existing := self.named(opening.continuity)) is not None:
                 return existing
             self._db.execute(
-                "INSERT INTO answers SELECT ?, ?, ?, ?, ?, 1, ?, coalesce(max(seq), 0) + 1, NULL, NULL FROM sqlite_sequence",
+                "INSERT INTO answers"
+                " SELECT ?, ?, ?, ?, ?, 1, ?, coalesce(max(seq), 0) + 1, NULL, NULL FROM sqlite_sequence",
                 (
                     opening.answer,
                     opening.question,

@@ -2,7 +2,8 @@
 
 An answer is  text* (citation | text)* sources? (done | error)  and nothing after it. `ORDER` below is
 that rule as a table. Each event is encoded once, when it is appended; the journal keeps these bytes, and a
-resumed reader gets the same. A log that grows too long begins with a snapshot, the event `gap`, instead. The framing is Server-Sent Events: https://html.spec.whatwg.org/multipage/server-sent-events.html
+resumed reader gets the same. A log that grows too long begins with a snapshot, the event `gap`, instead.
+The framing is Server-Sent Events: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 from __future__ import annotations
@@ -62,6 +63,12 @@ class Failed:
 
 
 Event = Text | Citation | Sources | Done | Failed
+
+
+def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """Both usages (tokens by kind) together."""
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
+
 
 WRITING, SOURCED, CLOSED = "writing", "sourced", "closed"
 ORDER: dict[tuple[str, type], str] = {

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import ConfigError, JournalUnavailable
-from .journal import Committed, Lease, Opening, Stored
 from .database import Append, Database
+from .journal import Committed, Lease, Opening, Stored
 
 T = TypeVar("T")
 

@@ -20,13 +20,17 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A question with what was found for it, best first; `language` is the likely one of the question."""
+    """A question with what was found for it, best first; `language` is the likely one of the question.
+
+    `written` is the text that an answer broke off after: what is wanted is the rest of it.
+    """
 
     query: str
     history: tuple[Turn, ...] = ()
     hits: tuple[Hit, ...] = ()
     language: str = "en"
     small_talk: str = ""  # its kind, where the question is none
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,10 @@ Part = str | Quote | Finish
 
 
 class Answerer(Protocol):
-    """Writes an answer: text as it is produced, quotes after the text they support, one finish at the end."""
+    """Writes an answer: text as it is produced, quotes after the text they support, one finish at the end.
+
+    The spans of quotes count from the beginning of the answer, `Prompt.written` included.
+    """
 
     model: str
 

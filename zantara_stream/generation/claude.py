@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import httpx2
 from ..errors import ModelError, ModelRefused, ModelUnavailable
 from ..retrieval.passages import Passage
 from .answerer import Finish, Part, Prompt, Quote
+from .continuation import Seam
 from .failures import broken_off, failure, is_refused_request
 from .prompt import SYSTEM, blocks, messages
 
@@ -31,6 +33,9 @@ THINKING_TOKENS = 12288  # more, where the model thinks first, which counts
 CONNECT_TIMEOUT, SILENCE_TIMEOUT = 10.0, 60.0  # seconds; silence is counted between any two pieces of the stream
 RETRIES = 2  # before the stream has begun, by the SDK, honouring Retry-After
 CONNECTIONS = 10_000  # to the provider; the server's own limit on running answers comes first
+
+# Those that go on with an assistant turn at the end of the request; newer ones refuse it.
+_PREFILLED = re.compile(r"claude-(?:3|(?:haiku|sonnet|opus)-(?:3|4-[015](?![0-9])|4-20))")
 
 STOP_REASONS = {
     "max_tokens": "max_tokens",
@@ -58,6 +63,7 @@ class ClaudeAnswerer:
         options = options or ClaudeOptions()
         self.model = model
         self._citations = True
+        self._prefill = bool(_PREFILLED.match(model))
         self._client = anthropic.AsyncAnthropic(
             api_key=options.api_key,
             base_url=options.base_url,
@@ -70,34 +76,55 @@ class ClaudeAnswerer:
 
     async def answer(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
         """Text as it is written, and after each cited block its quotes. Raises `ModelError`."""
-        message = _Message([hit.passage for hit in prompt.hits])
+        message = _Message([hit.passage for hit in prompt.hits], len(prompt.written))
+        begun = False
         try:
             async with AsyncExitStack() as stack:
-                response = await self._open(stack, prompt)
+                response, prefilled = await self._open(stack, prompt)
+                message.seam, begun = Seam(prompt.written, shown=not prefilled), True
                 async for event in _events(response.iter_bytes()):
                     for part in message.take(event):
                         yield part
-        except (anthropic.APIError, httpx2.HTTPError, OSError, *_UNREADABLE) as error:
-            raise _coded(error) from error
-        yield message.finish()
+            finish = message.finish()
+        except (anthropic.APIError, httpx2.HTTPError, OSError, ModelError, *_UNREADABLE) as error:
+            failed = error if isinstance(error, ModelError) else _coded(error)
+            failed.begun, failed.usage = begun, message.usage
+            raise failed from error
+        yield finish
 
-    async def _open(self, stack: AsyncExitStack, prompt: Prompt) -> Any:
-        """Begin the request; where citable passages are not understood, once more without, and remember."""
-        try:
-            return await stack.enter_async_context(self._request(prompt, citations=self._citations))
-        except anthropic.BadRequestError as error:
-            if not (self._citations and prompt.hits and is_refused_request(error.body)):
-                raise
-        response = await stack.enter_async_context(self._request(prompt, citations=False))
-        logger.warning("%s does not take search_result blocks: its answers will carry no citations", self.model)
-        self._citations = False
-        return response
+    async def _open(self, stack: AsyncExitStack, prompt: Prompt) -> tuple[Any, bool]:
+        """Begin the request; what the server does not understand of it is left out, and that remembered.
 
-    def _request(self, prompt: Prompt, *, citations: bool) -> Any:
+        With the response, whether the model goes on with the text itself.
+        """
+        asked = {"citations": self._citations and bool(prompt.hits), "prefill": self._prefill and bool(prompt.written)}
+        given_up = []
+        while True:
+            try:
+                response = await stack.enter_async_context(self._request(prompt, **asked))
+            except anthropic.BadRequestError as error:
+                possible = [name for name in ("prefill", "citations") if asked[name]]
+                if not possible or not is_refused_request(error.body):
+                    raise
+                asked[possible[0]] = False
+                given_up.append(possible[0])
+            else:
+                self._remember(given_up)
+                return response, asked["prefill"]
+
+    def _remember(self, given_up: list[str]) -> None:
+        # Only the last was what it did not understand.
+        if given_up[-1:] == ["citations"]:
+            logger.warning("%s does not take search_result blocks: its answers will carry no citations", self.model)
+            self._citations = False
+        elif given_up:
+            self._prefill = False
+
+    def _request(self, prompt: Prompt, *, citations: bool, prefill: bool) -> Any:
         return self._client.messages.with_streaming_response.create(
             model=self.model,
             system=SYSTEM,
-            messages=cast(Any, messages(prompt, citations=citations)),
+            messages=cast(Any, messages(prompt, citations=citations, prefill=prefill)),
             stream=True,
             **_thinking(self.model),
         )
@@ -142,7 +169,8 @@ class _Message:
     """One message as its events tell it."""
 
     passages: list[Passage]
-    length: int = 0  # of the text so far, in characters
+    length: int  # of the text so far, in characters
+    seam: Seam = field(default_factory=lambda: Seam(""))
     block_start: int = 0
     cited: list[Mapping[str, Any]] = field(default_factory=list)
     usage: dict[str, int] = field(default_factory=dict)
@@ -158,6 +186,7 @@ class _Message:
                 self.block_start = self.length
                 yield from self._text(event["content_block"].get("text") or "")
             case "content_block_stop":
+                yield from self._held()
                 yield from self._quotes()
             case "message_start":
                 self._count(event["message"].get("usage") or {})
@@ -176,7 +205,12 @@ class _Message:
             self.cited.append(delta["citation"])
 
     def _text(self, text: str) -> Iterator[Part]:
-        if text:
+        if text := self.seam.take(text):
+            self.length += len(text)
+            yield text
+
+    def _held(self) -> Iterator[Part]:
+        if text := self.seam.finish():
             self.length += len(text)
             yield text
 

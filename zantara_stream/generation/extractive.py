@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
@@ -16,6 +17,7 @@ from ..retrieval.readers.details import UPDATED_LINE
 from ..retrieval.search import Hit, match
 from ..retrieval.sentences import sentences
 from .answerer import Finish, Part, Prompt, Quote
+from .continuation import unwritten
 from .expectation import expected, has
 from .small_talk import reply
 
@@ -55,6 +57,11 @@ class ExtractiveAnswerer:
 
     async def answer(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
         """The best sentences with where they stand, a citation each, and a note of what they are."""
+        async with aclosing(unwritten(self._parts(prompt), prompt.written)) as parts:
+            async for part in parts:
+                yield part
+
+    async def _parts(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
         chosen = await self._library.run(partial(choose, prompt)) if prompt.hits else []
         if not chosen:
             yield reply(prompt.small_talk or "nothing", prompt.language)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from functools import partial
+import hashlib
 
 from aiohttp import web
 
-from ..answers.answers import Answer, Answers
-from ..answers.events import frame, to_json
-from ..answers.fold import Folded, fold
+from ..answers.answer import Answer
+from ..answers.answers import Answers, Asked
+from ..answers.events import to_json
+from ..answers.fold import Folded, fold, offset_after
 from ..errors import AnswerExpired, InvalidRequest
 from ..pipeline import Pipeline, Question
-from .failures import ended_response, error_body
+from .failures import ended_response, error_response
 from .parameters import Ask, read_ask
-from .sse import HEADERS, RETRY, Connections, open_stream
+from .sse import HEADERS, Connections
 
 
 class Chat:
@@ -34,49 +34,45 @@ class Chat:
         ask = await read_ask(request)
         self._connections.admit()
         if ask.question is None:
-            return await self._resume(request, ask.event_id)
-        answer = self._answer(ask, ask.question)
+            return await self._connections.resume(request, self._answers.find(ask.event_id))
+        if ask.after is not None:
+            return await self._connections.resume(request, self._reconnected(ask, ask.question, ask.after))
+        answer = await self._answer(ask, ask.question)
         return await self._connections.serve(request, answer, 0, "start")
+
+    async def _reconnected(self, ask: Ask, question: Question, after: float) -> tuple[Answer, int]:
+        """Where somebody goes on who got chunks until `after`; never a second answer."""
+        if not ask.continuity or await self._answers.named(ask.continuity) is None:
+            raise AnswerExpired
+        answer = await self._answer(ask, question)
+        return answer, offset_after(answer.log.frames(), after)
 
     async def whole(self, request: web.Request) -> web.Response:
         """The answer as one JSON object, once it is complete."""
         ask = await read_ask(request)
         if ask.question is None:
             raise InvalidRequest("last_event_id resumes a stream; ask for it at /bali-zero/chat-stream.")
-        answer = self._answer(ask, ask.question)
-        with answer.log.follow() as cursor:
-            while not cursor.exhausted:
-                cursor.read()
-                await cursor.wait()
+        answer = await self._answer(ask, ask.question)
+        with answer.log.follow():
+            await answer.log.ended()
         return _as_json(answer)
 
-    def _answer(self, ask: Ask, question: Question) -> Answer:
-        if not self._answers.holds(ask.continuity):
-            self._pipeline.check()
-        produce = partial(self._pipeline.answer, question)
-        return self._answers.ask(f"{question.asker}\0{question.query}", produce, ask.continuity)
-
-    async def _resume(self, request: web.Request, event_id: str) -> web.StreamResponse:
-        try:
-            answer, offset = self._answers.find(event_id)
-        except AnswerExpired as error:
-            return await _expired(request, error)
-        if answer.log.closed and offset == answer.log.tail:
-            return web.Response(status=204)  # the one status that stops an EventSource on purpose
-        return await self._connections.serve(request, answer, offset, "resumed")
+    async def _answer(self, ask: Ask, question: Question) -> Answer:
+        asked = Asked(_digest(question), question.to_json(), ask.continuity)
+        return await self._answers.ask(asked, self._pipeline.check)
 
 
-async def _expired(request: web.Request, error: AnswerExpired) -> web.StreamResponse:
-    body = error_body(error, sequenceNumber=0, timestamp=round(time.time(), 3), streamDuration=0)
-    async with open_stream(request) as response:
-        await response.write(frame(body, retry=RETRY[1]))
-    return response
+def _digest(question: Question) -> str:
+    """What tells one question of one asker from another. A page that asks again may have a longer history by then."""
+    return hashlib.sha256(f"{question.asker}\0{question.query}".encode()).hexdigest()
 
 
 def _as_json(answer: Answer) -> web.Response:
     folded = fold(answer.log.frames())
     if folded.error is not None:
         return ended_response(folded.error, response=folded.text, answer=answer.id)
+    if answer.log.broken_off is not None:
+        return error_response(answer.log.broken_off, response=folded.text, answer=answer.id)
     headers = {"X-Answer-Id": answer.id, "Cache-Control": "no-store"}
     return web.json_response(_whole(answer, folded), headers=headers, dumps=to_json)
 

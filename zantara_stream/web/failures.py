@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from ..answers.answers import internal_error
+from ..answers.answer import internal_error
 from ..answers.events import frame, to_json
 from ..errors import (
     Draining,
@@ -26,7 +26,7 @@ from ..errors import (
     RequestError,
     TooLarge,
 )
-from .sse import open_stream
+from .sse import error_body, open_stream
 
 # What an answer can end in; a client that was promised one JSON object gets its status.
 _ENDINGS = (
@@ -41,14 +41,9 @@ _ENDINGS = (
 ENDINGS: dict[str, type[RequestError]] = {error.code: error for error in _ENDINGS}
 
 
-def error_body(error: RequestError, **more: Any) -> dict[str, Any]:
-    """The contract's JSON of a failed request."""
-    return {"error": str(error), "done": True, "code": error.code, "retryable": error.retryable, **more}
-
-
-def error_response(error: RequestError) -> web.Response:
+def error_response(error: RequestError, **more: Any) -> web.Response:
     """The failure as JSON with its status, and `Retry-After` where waiting helps."""
-    return _as_json(error_body(error), error.status, type(error))
+    return _as_json(error_body(error, **more), error.status, type(error))
 
 
 def ended_response(error: Mapping[str, Any], **more: Any) -> web.Response:

@@ -9,7 +9,7 @@ from aiohttp import web
 from ..answers.answers import Answers
 from ..errors import RequestError
 from ..pipeline import Pipeline
-from .failures import error_body
+from .sse import error_body
 
 STATIC = Path(__file__).parent / "static"
 PAGE_HEADERS = {

@@ -7,6 +7,7 @@ nothing has been retrieved or paid for by then.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ HISTORY_TURNS = 400
 HISTORY_LIMIT = 400_000  # characters
 BODY_LIMIT = 2 * 1024 * 1024  # bytes
 LINE_LIMIT = 64 * 1024  # bytes of the request target
+LATEST = 1e11  # unix seconds; beyond it they are milliseconds
 ID_LIMIT = 200  # characters of a session or continuity id
 RESULTS_LIMIT = 50
 
@@ -31,16 +33,22 @@ TWINS = {
     "session_id": "X-Session-Id",
     "continuity_id": "X-Continuity-Id",
     "last_event_id": "Last-Event-ID",
+    "reconnection": "X-Reconnection",
+    "last_chunk_timestamp": "X-Last-Chunk-Timestamp",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request for an answer: a question, or the place in an answer to go on from."""
+    """One request for an answer: a question, or the place in an answer to go on from.
 
-    question: Question | None
-    continuity: str
-    event_id: str
+    `after` is when the last chunk came (unix seconds) that somebody got who is reconnecting and knows no event id.
+    """
+
+    question: Question | None = None
+    continuity: str = ""
+    event_id: str = ""
+    after: float | None = None
 
 
 async def read_ask(request: web.Request) -> Ask:
@@ -48,9 +56,28 @@ async def read_ask(request: web.Request) -> Ask:
     values = await read_values(request)
     event_id = _named(request, values, "last_event_id")
     if event_id:
-        return Ask(None, "", event_id)
+        return Ask(event_id=event_id)
     _named(request, values, "session_id")
-    return Ask(read_question(values), _named(request, values, "continuity_id"), "")
+    _named(request, values, "reconnection")  # says no more than the timestamp or the continuity id beside it
+    continuity = _named(request, values, "continuity_id")
+    return Ask(read_question(values), continuity, after=_moment(_named(request, values, "last_chunk_timestamp")))
+
+
+async def read_event_id(request: web.Request) -> str:
+    """The place to go on from in a log that the address names; "" for its start."""
+    return _named(request, await read_values(request), "last_event_id")
+
+
+def _moment(value: str) -> float | None:
+    if value.lower() in NOBODY:
+        return None
+    try:
+        moment = float(value)
+    except ValueError:
+        moment = math.nan
+    if not 0 <= moment < LATEST:
+        raise InvalidRequest("last_chunk_timestamp must be a time in unix seconds.")
+    return moment
 
 
 def read_question(values: Mapping[str, Any]) -> Question:

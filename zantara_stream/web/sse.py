@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
-from ..answers.answers import Answer
+from ..answers.answer import Answer
 from ..answers.events import frame
 from ..answers.log import Cursor
-from ..errors import Overloaded
+from ..errors import AnswerExpired, Crowded, HandedOver, Overloaded, RequestError
 
 WRITE_DEADLINE = 20.0  # seconds a reader may take to accept what it is sent
+USER_TIMEOUT = 12.0  # seconds that what was sent may stay unacknowledged
+KEEPALIVE = (8, 4)  # seconds of silence until the peer is probed, and between probes
+UNSENT = 16 * 1024  # bytes that wait in the kernel of a peer that reads slowly; else they are megabytes
+RETURN = (1000, 10_000)  # milliseconds over which the readers of a stopping server come back
 RETRY = (1000, 4000)  # milliseconds, drawn for each connection so that a crowd does not return at once
 PING = frame({}, event="ping")
 HEADERS = {"Cache-Control": "no-cache, no-store, no-transform", "X-Accel-Buffering": "no"}
@@ -33,7 +39,7 @@ def stream_response(answer: str = "") -> EventSourceResponse:
     aiohttp-sse gives the headers and `TCP_USER_TIMEOUT`; its pings are comments, which scripts cannot
     see, and its `send` encodes every event anew, so heartbeats and bytes are ours.
     """
-    response = EventSourceResponse(sep="\n", allow_all_methods=True, send_timeout=WRITE_DEADLINE, ping_interval=_NEVER)
+    response = EventSourceResponse(sep="\n", allow_all_methods=True, send_timeout=USER_TIMEOUT, ping_interval=_NEVER)
     response.headers.update(HEADERS)
     if answer:
         response.headers["X-Answer-Id"] = answer
@@ -44,10 +50,23 @@ def stream_response(answer: str = "") -> EventSourceResponse:
 async def open_stream(request: web.Request, answer: str = "") -> AsyncIterator[EventSourceResponse]:
     """An open event stream; its end is written when the block is left."""
     response = stream_response(answer)
+    _bound(request)
     await response.prepare(request)
     async with response:
         yield response
     await response.write_eof()
+
+
+def _bound(request: web.Request) -> None:
+    """Let the kernel keep little for a slow reader, and notice one that has vanished, whatever the heartbeat."""
+    connected = request.get_extra_info("socket")
+    if connected is None or connected.family == socket.AF_UNIX:
+        return
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = {"TCP_KEEPIDLE": KEEPALIVE[0], "TCP_KEEPINTVL": KEEPALIVE[1], "TCP_NOTSENT_LOWAT": UNSENT}
+    for name, value in options.items():
+        if hasattr(socket, name):
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class Connection:
@@ -91,10 +110,11 @@ class Connection:
 class Connections:
     """Every open stream of this node, and the heartbeat they share."""
 
-    def __init__(self, heartbeat: float, most: int) -> None:
+    def __init__(self, heartbeat: float, most: int, most_readers: int = 1000) -> None:
         self._period = min(1.0, heartbeat / 5)  # seconds between sweeps
         self._silence = heartbeat - self._period  # so that no silence is longer than the heartbeat
         self._most = most
+        self._most_readers = most_readers  # of one answer
         self._taken = 0  # places, of streams that are being opened too
         self._open: set[Connection] = set()
 
@@ -114,13 +134,29 @@ class Connections:
             for connection in self._open:
                 connection.sweep(now, self._silence)
 
+    async def resume(
+        self, request: web.Request, place: Awaitable[tuple[Answer, int]], opening: str = "resumed"
+    ) -> web.StreamResponse:
+        """Stream an answer from where its reader was; said to be gone, or over, where it is."""
+        try:
+            answer, offset = await place
+        except AnswerExpired as error:
+            return await _expired(request, error)
+        if answer.log.closed and offset == answer.log.tail:
+            return web.Response(status=204)  # the one status that stops an EventSource on purpose
+        return await self.serve(request, answer, offset, opening)
+
     async def serve(self, request: web.Request, answer: Answer, offset: int, opening: str) -> web.StreamResponse:
         """Stream the answer from `offset` to its end; `opening` names the first event."""
+        if answer.log.readers >= self._most_readers:
+            raise Crowded
         with self._place(), answer.log.follow(offset) as cursor:
             async with open_stream(request, answer.id) as response:
                 assert request.transport is not None
                 with self._swept(Connection(cursor, response, request.transport)) as connection:
                     await connection.run(_first(answer, offset, opening))
+                    if answer.log.broken_off is not None:
+                        await response.write(_farewell(answer.log.broken_off))
         return response
 
     @contextmanager
@@ -141,5 +177,31 @@ class Connections:
 
 
 def _first(answer: Answer, offset: int, opening: str) -> bytes:
+    retry = random.randint(*RETRY)
+    if offset < answer.log.first:
+        return b"retry: %d\n" % retry  # of the snapshot, with which such a log begins
     data = {"answer": answer.id, "offset": offset, "replayed": answer.log.tail - offset}
-    return frame(data, event=opening, id=f"{answer.id}.{offset}", retry=random.randint(*RETRY))
+    return frame(data, event=opening, id=f"{answer.id}.{offset}", retry=retry)
+
+
+async def _expired(request: web.Request, error: AnswerExpired) -> web.StreamResponse:
+    async with open_stream(request) as response:
+        await response.write(frame(_error(error), retry=RETRY[1]))
+    return response
+
+
+def _farewell(why: RequestError) -> bytes:
+    """What the readers of a log that is broken off are told. No id: it is no part of the log, which may go on."""
+    if isinstance(why, HandedOver):
+        data = {"code": why.code, "retryable": True}
+        return frame(data, event="draining", retry=random.randint(*RETURN))
+    return frame(_error(why), retry=RETRY[1])
+
+
+def _error(error: RequestError) -> dict[str, Any]:
+    return error_body(error, sequenceNumber=0, timestamp=round(time.time(), 3), streamDuration=0)
+
+
+def error_body(error: RequestError, **more: Any) -> dict[str, Any]:
+    """The contract's JSON of a failed request."""
+    return {"error": str(error), "done": True, "code": error.code, "retryable": error.retryable, **more}

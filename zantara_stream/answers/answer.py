@@ -1,0 +1,186 @@
+"""One answer on this node: its log, the task that writes it where it is written here, and its grace."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from ..errors import Internal, JournalUnavailable, ModelError, RequestError
+from .events import Done, Event, Failed, added, split
+from .fold import Folded, fold
+from .journal import Fenced, Journal, Lease, Opening
+from .life import BROKEN_OFF, CLAIMED, ENDED, FENCED, FOLLOWED, LIFE, RUNNING
+from .log import EventLog
+from .writer import Writer
+
+logger = logging.getLogger(__name__)
+
+# Writes the rest of an answer: what was asked, as its opening has it, and what has been written so far.
+Produce = Callable[[str, Folded], AsyncGenerator[Event, None]]
+
+PAUSES = (0.5, 1.0, 2.0)  # seconds before each try to go on after the model broke off, with as much jitter
+TAKEOVERS = 8  # of one answer at most; more, and it is what kills its writers
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long answers live without readers, in seconds, and their bounds."""
+
+    grace: float = 30.0
+    retention: float = 86400.0
+    running: int = 2000  # answers
+    log: int = 1 << 20  # bytes that are held of one log, and of its text
+
+
+class Answer:
+    """One answer. `changed` is called when its state has changed, and when nobody reads it any more."""
+
+    def __init__(self, opening: Opening, model: str, lifetimes: Lifetimes, changed: Callable[[Answer], None]) -> None:
+        self.opening = opening
+        self.id = opening.answer
+        self.state = FOLLOWED
+        self.log = EventLog(self.id, self._leases_changed)
+        self.stop_wanted = False
+        self._model = model
+        self._lifetimes = lifetimes
+        self._changed = changed
+        self._usage: dict[str, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._writer: Writer | None = None
+
+    # --------------------------------------------------------------------------------------------- writing
+
+    def write(self, journal: Journal, lease: Lease, produce: Produce) -> None:
+        """Let `produce` write the rest of the log, in a task of its own."""
+        self._writer = Writer(
+            self.log, journal, lease, self.opening.started, self._lifetimes.log, self._close, self._lost
+        )
+        self._task = asyncio.create_task(self._write(self._writer, produce), name=f"answer {self.id}")
+        self._task.add_done_callback(self._ended)
+        self._become(CLAIMED)
+        if self.stop_wanted:
+            self.stop()
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The task that writes it, if one does or did here."""
+        return self._task
+
+    @property
+    def lease(self) -> Lease | None:
+        """What lets this node write, while it does."""
+        return self._writer.lease if self._writer is not None and self.state == RUNNING else None
+
+    async def _write(self, writer: Writer, produce: Produce) -> None:
+        if writer.lease.token > TAKEOVERS:
+            raise Internal("This answer was begun again too often. Please ask again.")
+        for pause in (*PAUSES, None):
+            try:
+                return await self._attempt(writer, produce)
+            except ModelError as error:
+                self._usage = added(self._usage, error.usage)
+                # What fails before it has begun has been tried again by who asked the model.
+                if pause is None or not error.retryable or not (error.begun or writer.frames()):
+                    raise
+                logger.warning("answer %s broke off and is gone on with: %s", self.id, error)
+            await asyncio.sleep(pause * random.uniform(1, 2))
+
+    async def _attempt(self, writer: Writer, produce: Produce) -> None:
+        written = fold(writer.frames())
+        written.usage = self._usage
+        async with aclosing(produce(self.opening.request, written)) as events:
+            async for event in events:
+                writer.append(event)
+                if writer.behind:
+                    await writer.settled()
+                if writer.full and not writer.closed:
+                    writer.append(Done("max_tokens", self._model, self._usage))
+                    return
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        # A callback, because a task that is cancelled before its first step never runs a handler of its own.
+        assert self._writer is not None
+        if self._writer.broken or self.state != RUNNING:
+            return
+        if not self._writer.closed:
+            self._writer.append(self._terminal(task))
+        elif not task.cancelled() and (error := task.exception()) is not None:
+            internal_error(error, f"answer {self.id}, after its end")
+
+    def _terminal(self, task: asyncio.Task[None]) -> Event:
+        if task.cancelled():
+            return Done("stopped", self._model, self._usage)
+        error = task.exception()
+        if not isinstance(error, RequestError):
+            error = internal_error(error, f"answer {self.id}")
+        return Failed(error.code, str(error), error.retryable)
+
+    def stop(self) -> None:
+        """End the answer now, or as soon as it is written here. What was written stands."""
+        self.stop_wanted = True
+        if self._task is not None:
+            self._task.cancel()
+
+    # --------------------------------------------------------------------------------- what happens to it
+
+    def take(self, frames: tuple[bytes, ...]) -> None:
+        """Show what the journal has got of an answer that is not written here."""
+        if self.state == FOLLOWED:
+            blocks = split(b"".join(frames))
+            self.log.extend([block for _, offset, block in blocks if offset > self.log.tail])
+            self._close()
+
+    def break_off(self, why: RequestError) -> None:
+        """Write and show no more of it, and tell the readers why."""
+        if (self.state, BROKEN_OFF) in LIFE:
+            self.log.break_off(why)
+            self._end_task()
+            self._become(BROKEN_OFF)
+
+    def _lost(self, error: Exception) -> None:
+        if isinstance(error, Fenced):
+            logger.warning("answer %s was taken over by another node", self.id)
+            self._become(FENCED)
+            self._end_task()
+        else:
+            self.break_off(error if isinstance(error, RequestError) else JournalUnavailable())
+
+    def _end_task(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _close(self) -> None:
+        if self.log.closed and (self.state, ENDED) in LIFE:
+            self._become(ENDED)
+
+    def _become(self, happening: str) -> None:
+        self.state = LIFE[self.state, happening]
+        self._arm()
+        self._changed(self)
+
+    # --------------------------------------------------------------------------------------------- readers
+
+    def _leases_changed(self, leases: int) -> None:
+        self._arm()
+        if not leases:
+            self._changed(self)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.state == RUNNING and not self.log.readers:
+            self._timer = asyncio.get_running_loop().call_later(self._lifetimes.grace, self.stop)
+
+
+def internal_error(error: BaseException | None, where: str) -> Internal:
+    """Log a defect with its traceback under a reference, and say only the reference."""
+    reference = secrets.token_hex(4)
+    logger.error("internal error %s in %s", reference, where, exc_info=error)
+    return Internal(f"Something broke in the server. If it happens again, report reference {reference}.")

@@ -1,0 +1,43 @@
+"""What has to be done from time to time, as long as the server runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from ..errors import JournalUnavailable, RequestError
+from .answers import Answers
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 60.0  # seconds that unfinished answers wait for `ready`; then they are taken up to fail
+
+
+async def tend(answers: Answers, period: float, ready: Callable[[], object]) -> None:
+    """Tend the answers every `period` seconds; what nobody writes is gone on with once `ready` raises nothing."""
+    loop = asyncio.get_running_loop()
+    patience = loop.time() + PATIENCE
+    well = True
+    while True:
+        try:
+            await answers.tend()
+            if loop.time() > patience or _is(ready):
+                await answers.take_over()
+        except JournalUnavailable as error:
+            if well:
+                logger.error("the journal %s cannot be used: %s", answers.journal.name, answers.journal.problem)
+            answers.break_off_followed(error)
+        if well != (not answers.journal.problem):
+            well = not well
+            if well:
+                logger.warning("the journal %s can be used again", answers.journal.name)
+        await asyncio.sleep(period)
+
+
+def _is(ready: Callable[[], object]) -> bool:
+    try:
+        ready()
+    except RequestError:
+        return False
+    return True

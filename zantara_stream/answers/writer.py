@@ -1,0 +1,128 @@
+"""The pen of an answer: whoever holds it appends events, in the answer's grammar, through the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from .events import CLOSED, ORDER, WRITING, Event, Stamp, Text, encode
+from .fold import fold, snapshot
+from .journal import Journal, Lease
+from .log import EventLog
+
+BACKLOG = 256  # events that may wait for the journal before the producer has to
+TICK = 0.001  # seconds between the timestamps of two chunks at least, so that one names its place
+
+
+class OutOfOrder(Exception):
+    """A producer broke the answer's grammar; a defect, never the client's fault."""
+
+
+class Writer:
+    """Encodes events, lets the journal keep them, and only then gives them to the log.
+
+    It goes on where the log ends. `most` bounds the bytes that are held of the log, and of its text. `ended` is
+    called when the journal has the terminal event, `lost` when it refused an event: then all after it are lost too.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        journal: Journal,
+        lease: Lease,
+        started: float,
+        most: int,
+        ended: Callable[[], None],
+        lost: Callable[[Exception], None],
+    ) -> None:
+        written = fold(log.frames())
+        self.lease = lease
+        self.broken = False
+        self._log = log
+        self._journal = journal
+        self._ended, self._lost = ended, lost
+        self._most = most
+        self._frames = list(log.frames())
+        self._offset = log.tail
+        self._state = written.state
+        self._chunks = written.chunks
+        self._size = sum(map(len, self._frames))
+        self._text_size = len(written.text.encode(errors="replace"))
+        self._last = written.last
+        # The clock may have been set since it began; what has passed here is measured without it.
+        self._began = time.monotonic() - max(0.0, time.time() - started)
+        self._first_chunk = None if written.first is None else max(0.0, written.first - started)
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the terminal event has been appended; the journal need not have it yet."""
+        return self._state == CLOSED
+
+    @property
+    def behind(self) -> bool:
+        """Whether the producer should wait for the journal."""
+        return self._offset - self._log.tail > BACKLOG
+
+    @property
+    def full(self) -> bool:
+        """Whether the text is as long as a text may be."""
+        return self._text_size > self._most
+
+    def frames(self) -> list[bytes]:
+        """What the log will be once all is kept."""
+        return self._frames
+
+    async def settled(self) -> None:
+        """Wait until the journal has everything, or refused something."""
+        await self._settled.wait()
+
+    def append(self, event: Event) -> None:
+        """Encode the event and hand it to the journal. Raises `OutOfOrder`, and then keeps nothing."""
+        state = ORDER.get((self._state, type(event)))
+        if state is None:
+            raise OutOfOrder(f"{type(event).__name__} cannot follow in a log that is {self._state}")
+        if self._size > self._most and state == WRITING:
+            self._compact()
+        self._offset += 1
+        self._put(encode(event, self._stamp(event)))
+        self._state = state
+
+    def _stamp(self, event: Event) -> Stamp:
+        elapsed = time.monotonic() - self._began
+        timestamp = max(round(time.time(), 3), self._last)
+        if isinstance(event, Text):
+            self._chunks += 1
+            self._text_size += len(event.text.encode(errors="replace"))
+            self._first_chunk = elapsed if self._first_chunk is None else self._first_chunk
+            timestamp = self._last = max(timestamp, round(self._last + TICK, 3))
+        return Stamp(self._log.answer, self._offset, self._chunks, timestamp, elapsed, self._first_chunk)
+
+    def _compact(self) -> None:
+        """Let a snapshot stand for all before it."""
+        block = snapshot(self._log.answer, self._offset, fold(self._frames))
+        self._frames, self._size = [], 0
+        self._put(block)
+        self._size = 0  # what is held beyond the snapshot counts
+
+    def _put(self, frame: bytes) -> None:
+        self._frames.append(frame)
+        self._size += len(frame)
+        self._settled.clear()
+        self._journal.append(self.lease, frame, lambda error: self._committed(frame, error))
+
+    def _committed(self, frame: bytes, error: Exception | None) -> None:
+        if self.broken:
+            return
+        if error is not None:
+            self.broken = True
+            self._settled.set()
+            self._lost(error)
+            return
+        self._log.extend((frame,))
+        if self._log.tail == self._offset:
+            self._settled.set()
+        if self._log.closed:
+            self._ended()
