@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from .answers.events import Event, Sources, Text
-from .app import make_answerer, make_library
+from .app import make_answerer, make_journal, make_library
 from .config import Settings
 from .errors import ZantaraError
 from .generation.extractive import ExtractiveAnswerer
@@ -53,8 +53,8 @@ def _described(entry: Mapping[str, Any]) -> str:
 async def check(settings: Settings) -> int:
     """Print of every part whether it is fine or what to do; 1 where one is not."""
     print("settings  fine")
-    print(f"journal   fine: {settings.journal}, answers are kept until the server stops")
-    return max([await _report("index", _index, settings), await _report("model", _model, settings)])
+    parts = {"journal": _journal, "index": _index, "model": _model}
+    return max([await _report(name, examine, settings) for name, examine in parts.items()])
 
 
 async def _report(name: str, examine: Callable[[Settings], Awaitable[str]], settings: Settings) -> int:
@@ -64,6 +64,17 @@ async def _report(name: str, examine: Callable[[Settings], Awaitable[str]], sett
         print(f"{name:9} {error}")
         return FAILED
     return WELL
+
+
+async def _journal(settings: Settings) -> str:
+    journal = make_journal(settings)
+    await journal.open()
+    try:
+        await journal.probe()
+    finally:
+        await journal.close()
+    kept = f"answers are kept for {settings.retention:g} seconds" if journal.durable else "answers end with the server"
+    return f"{journal.name}, {kept}"
 
 
 async def _index(settings: Settings) -> str:

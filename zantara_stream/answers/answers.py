@@ -64,6 +64,7 @@ class Answers:
         self._running: set[Answer] = set()
         self._cached: OrderedDict[str, None] = OrderedDict()  # closed and unread, the longest unread first
         self._unread: set[str] = set()  # closed, and left by their last readers since the journal was told
+        self._idle: set[str] = set()  # written elsewhere, and not read when they were last looked at
         self._opening: dict[str, asyncio.Task[Answer]] = {}  # by what is being opened: one for all who ask at once
 
     def admit(self) -> None:
@@ -84,7 +85,8 @@ class Answers:
         an answer that exists. Raises what `admit` raises, and `NotNow`.
         """
         if not asked.continuity:
-            return await self._create(asked, admit)
+            # Also in a task: one who leaves while it is recorded must not leave a record that nobody knows of.
+            return await self._once(f"new {secrets.token_hex(8)}", self._create(asked, admit))
         answer = await self._once(f"continuity {asked.continuity}", self._named(asked, admit))
         if answer.opening.question != asked.question:
             raise ContinuityConflict
@@ -141,8 +143,9 @@ class Answers:
 
     async def get(self, name: str) -> Answer:
         """The answer of that id. Raises `AnswerExpired`."""
-        if name in self._answers:
-            return self._answers[name]
+        answer = self._answers.get(name)
+        if answer is not None and (answer.state != FOLLOWED or answer.log.readers):
+            return answer
         if not _ANSWER.fullmatch(name):
             raise AnswerExpired
         return await self._once(f"answer {name}", self._load(name))
@@ -197,8 +200,12 @@ class Answers:
             self._cached.pop(name, None)
 
     async def _follow(self) -> None:
-        """Show what the journal has got of answers that are written elsewhere."""
-        for answer in [answer for answer in self._answers.values() if answer.state == FOLLOWED]:
+        """Show what the journal has got of answers that are written elsewhere, and let go of those nobody reads."""
+        idle = {a.id for a in self._answers.values() if a.state == FOLLOWED and not (a.log.readers or a.stop_wanted)}
+        for name in idle & self._idle:  # not at once: somebody may be about to read
+            del self._answers[name]
+        self._idle = idle
+        for answer in tuple(a for a in self._answers.values() if a.state == FOLLOWED and a.log.readers):
             stored = await self.journal.find(answer.id)
             if answer.state != FOLLOWED:
                 continue
@@ -216,7 +223,7 @@ class Answers:
     async def take_over(self) -> None:
         """Go on with unfinished answers that nobody writes. Raises `JournalUnavailable`."""
         room = self.lifetimes.running - len(self._running)
-        if self.draining or room <= 0:
+        if self.draining or self.journal.problem or room <= 0:
             return
         for lease, stored in await self.journal.claim(room, {answer.id for answer in self._running}):
             logger.info("answer %s is gone on with after %d events", lease.answer, len(stored.frames))

@@ -245,11 +245,11 @@ class Database:
     def _unfinished(self, openings: Iterable[Opening]) -> list[Stored]:
         """Those answers with their events, which stand among those of others."""
         wanted = {opening.answer: (opening, list[bytes]()) for opening in openings}
-        names = json.dumps(list(wanted))
+        only = b"".join(name.encode() for name in wanted) if len(wanted) == 1 else b""  # most commits are of others
         rows = self._db.execute(
             "SELECT frames FROM commits WHERE place >= (SELECT min(place) FROM answers"
-            " WHERE answer IN (SELECT value FROM json_each(?))) ORDER BY place",
-            (names,),
+            " WHERE answer IN (SELECT value FROM json_each(?))) AND instr(frames, ?) ORDER BY place",
+            (json.dumps(list(wanted)), only),
         )
         for (frames,) in rows:
             for answer, _, block in split(frames):

@@ -21,9 +21,9 @@ async def tend(answers: Answers, period: float, ready: Callable[[], object]) -> 
     well = True
     while True:
         try:
-            await answers.tend()
             if loop.time() > patience or _is(ready):
                 await answers.take_over()
+            await answers.tend()
         except JournalUnavailable as error:
             if well:
                 logger.error("the journal %s cannot be used: %s", answers.journal.name, answers.journal.problem)

@@ -13,7 +13,7 @@ form.addEventListener("submit", (event) => {
   const query = $("query").value.trim();
   if (query) ask(query);
 });
-stop.addEventListener("click", () => finish("stopped"));
+stop.addEventListener("click", stopNow);
 $("query").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
@@ -33,13 +33,34 @@ function ask(query) {
   stop.disabled = false;
   say("connecting …");
   source = new EventSource("/bali-zero/chat-stream?" + new URLSearchParams({ query }));
-  source.addEventListener("start", () => say("streaming"));
-  source.addEventListener("resumed", () => say("resumed"));
+  source.addEventListener("start", (event) => begun(JSON.parse(event.data), "streaming"));
+  source.addEventListener("resumed", (event) => begun(JSON.parse(event.data), "resumed"));
+  source.addEventListener("gap", (event) => catchUp(JSON.parse(event.data)));
+  source.addEventListener("draining", () => say("the server restarts, coming back …"));
   source.addEventListener("unavailable", (event) => say(`not now (${JSON.parse(event.data).code}), trying again …`));
   source.onmessage = (event) => take(JSON.parse(event.data));
   source.onerror = () => (source.readyState === EventSource.CLOSED
     ? finish("the server refused the question", true)
     : say("reconnecting …"));
+}
+
+function begun(data, words) {
+  run.answer = data.answer;
+  say(words);
+}
+
+function catchUp(data) {
+  begun(data, "resumed");
+  run.last = data.sequenceNumber;
+  run.citations = data.citations;
+  $("answer").replaceChildren(data.text);
+  $("chunks").textContent = run.last;
+}
+
+function stopNow() {
+  // Closing the stream alone would let the model go on for the grace time.
+  if (run.answer) fetch(`/bali-zero/answers/${run.answer}`, { method: "DELETE" }).catch(() => {});
+  finish("stopped");
 }
 
 function take(data) {
