@@ -17,13 +17,14 @@ from aiohttp import ClientResponse, ClientSession, web
 
 from zantara_stream.answers.answers import Answers
 from zantara_stream.app import ANSWERS, create_app, make_runner
-from zantara_stream.config import Settings
+from zantara_stream.config import MEMORY, Settings
 from zantara_stream.generation.answerer import Answerer
 from zantara_stream.retrieval.embedding import Embedder, Vectors
 from zantara_stream.retrieval.library import Library
 from zantara_stream.testing import EventReader, HashingEmbedder, ScriptedAnswerer, StreamEvent
 
 STREAM, CHAT, SEARCH = "/bali-zero/chat-stream", "/bali-zero/chat", "/bali-zero/search"
+ANSWERS_BY_ID = "/bali-zero/answers"
 QUESTION = "How is late renewal of a permit fined?"  # which the small index answers
 PAGE = "http://localhost:3000"  # an origin that may ask
 EVENT_STREAM = {"Accept": "text/event-stream"}  # what an EventSource sends
@@ -147,6 +148,15 @@ class Server:
         """A reader of what a browser gets that reconnects after that event."""
         return await self.stream({"Last-Event-ID": event_id})
 
+    async def answer(self, name: str, method: str = "GET") -> tuple[int, Any]:
+        """The status and the JSON of what is said of an answer by its id."""
+        async with self.session.request(method, f"{self.url}{ANSWERS_BY_ID}/{name}") as response:
+            return response.status, await response.json()
+
+    async def events(self, name: str, headers: Mapping[str, str] | None = None, **parameters: str) -> Reader:
+        """A reader of an answer's log by its id."""
+        return Reader(await self.get(f"{ANSWERS_BY_ID}/{name}/events", headers, **parameters))
+
     async def raw(self, request: bytes) -> bytes:
         """What the server answers to those bytes, until it closes the connection."""
         host, _, port = self.authority.partition(":")
@@ -173,9 +183,10 @@ async def serving(
 async def starting(
     index: Path, answerer: Answerer | None = None, embedder: Embedder | None = None, **settings: Any
 ) -> AsyncIterator[Server]:
-    """A server that listens, and may still be opening its index."""
+    """A server that listens, and may still be opening its index; its answers end with it unless a journal is named."""
     library = WatchedLibrary(index, embedder or HashingEmbedder())
     answerer = answerer or ScriptedAnswerer("Hello, ", "world")
+    settings = {"journal": MEMORY, **settings}
     app = create_app(Settings(index=index, port=0, **settings), library=library, answerer=answerer)
     runner = make_runner(app)
     await runner.setup()

@@ -22,9 +22,13 @@ CONTRACT: dict[str, tuple[str, int, bool]] = {
     "Misdirected": ("forbidden", 421, False),
     "Internal": ("internal", 500, False),
     "AnswerExpired": ("answer_expired", 404, True),
+    "AnswerNotFound": ("answer_not_found", 404, False),
     "NotNow": ("overloaded", 503, True),
     "Overloaded": ("overloaded", 503, True),
     "Draining": ("draining", 503, True),
+    "HandedOver": ("draining", 503, True),
+    "Crowded": ("rate_limited", 429, True),
+    "JournalUnavailable": ("journal_unavailable", 503, True),
     "IndexUnavailable": ("index_unavailable", 503, True),
     "ModelError": ("model_unavailable", 502, False),
     "ModelOverloaded": ("model_overloaded", 503, True),
@@ -79,6 +83,12 @@ def test_the_statuses_that_are_drawn_are_those_of_the_classes() -> None:
 def test_what_is_refused_for_now_says_when_to_come_back(error: type[NotNow]) -> None:
     assert error.retryable
     assert error.retry_after > 0
+
+
+def test_a_model_s_failure_is_not_known_to_have_begun_or_to_have_cost_anything() -> None:
+    error = ModelError()
+    assert (error.begun, error.usage) == (False, {})
+    assert error.usage is not ModelError().usage
 
 
 def test_a_model_s_failure_may_be_known_to_be_final_or_passing() -> None:

@@ -1,105 +1,59 @@
-"""The lives of answers: who writes them, who reads them, when they end."""
+"""The answers of a node: asked for, found again, stopped, taken over, handed over, forgotten."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator
 from contextlib import suppress
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from producing import HELLO, LONG, Producer, TestedJournal, complete, never, node, settled
 
+from zantara_stream.answers import answer as one_answer
 from zantara_stream.answers import answers as module
-from zantara_stream.answers.answers import Answer, Answers, Lifetimes, parse_event_id
-from zantara_stream.answers.events import Done, Event, Sources, Text
-from zantara_stream.answers.fold import Folded, fold
+from zantara_stream.answers.answer import Answer
+from zantara_stream.answers.answers import Answers, Asked, parse_event_id
+from zantara_stream.answers.events import Done, Text
+from zantara_stream.answers.fold import fold
+from zantara_stream.answers.life import CLOSED, FOLLOWED, LEFT, RUNNING
+from zantara_stream.answers.memory import MemoryJournal
 from zantara_stream.errors import (
     AnswerExpired,
     ContinuityConflict,
     Draining,
-    ModelOverloaded,
+    HandedOver,
+    IndexUnavailable,
+    JournalUnavailable,
     Overloaded,
 )
 
-LONG = 3600.0
 
-
-class Producer:
-    """Writes an answer from a script: events are yielded, exceptions raised, asyncio events awaited."""
-
-    def __init__(self, *script: Event | BaseException | asyncio.Event) -> None:
-        self.script = script
-        self.asked = 0
-        self.started = asyncio.Event()
-        self.closed = asyncio.Event()
-
-    async def __call__(self) -> AsyncGenerator[Event, None]:
-        self.asked += 1
-        self.started.set()
-        try:
-            for step in self.script:
-                if isinstance(step, BaseException):
-                    raise step
-                if isinstance(step, asyncio.Event):
-                    await step.wait()
-                else:
-                    yield step
-        finally:
-            self.closed.set()
-
-
-def never() -> asyncio.Event:
-    """What is waited for in vain."""
-    return asyncio.Event()
-
-
-def lasting(grace: float = LONG, retention: float = LONG, running: int = 10) -> Answers:
-    """Answers whose times do not run out unless it is said."""
-    return Answers(Lifetimes(grace, retention, running))
-
-
-async def complete(answer: Answer) -> Folded:
-    """The whole answer, read to its end."""
-    with answer.log.follow() as cursor:
-        while not cursor.exhausted:
-            cursor.read()
-            await cursor.wait()
-    return fold(answer.log.frames())
-
-
-def holds(answers: Answers, answer: Answer) -> bool:
+async def holds(answers: Answers, name: str) -> bool:
     """Whether the answer can still be found."""
     try:
-        return answers.find(f"{answer.id}.0") == (answer, 0)
+        return (await answers.get(name)).id == name
     except AnswerExpired:
         return False
 
 
-async def settled() -> None:
-    """Every callback and timer that is due by now has run, and whatever it made due."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-HELLO = (Text("Hel"), Text("lo"), Sources(({"source": "S"},)), Done("end_turn", "m"))
+# ---------------------------------------------------------------------------------------------- asking
 
 
 async def test_an_answer_is_what_its_producer_yields() -> None:
     producer = Producer(*HELLO)
-    answer = lasting().ask("q", producer)
+    answer = await node(producer).ask(Asked("q", "the request"))
     whole = await complete(answer)
     assert (whole.text, whole.sources) == ("Hello", [{"source": "S"}])
     assert whole.done is not None
     assert (whole.done["stopReason"], whole.done["answer"]) == ("end_turn", answer.id)
+    assert [(request, written.text) for request, written in producer.asked] == [("the request", "")]
     assert producer.closed.is_set()
 
 
 async def test_ids_cannot_be_guessed_and_fit_into_an_event_id() -> None:
-    answers = lasting(running=100)
-    made = {answers.ask("q", Producer(*HELLO)).id for _ in range(50)}
+    answers = node(Producer(*HELLO), running=100)
+    made = {(await answers.ask(Asked("q"))).id for _ in range(50)}
     assert len(made) == 50
     for name in made:
         assert parse_event_id(f"{name}.0") == (name, 0)
@@ -107,303 +61,176 @@ async def test_ids_cannot_be_guessed_and_fit_into_an_event_id() -> None:
 
 
 async def test_the_same_continuity_id_is_the_same_answer_and_nothing_is_produced_twice() -> None:
-    answers, first, second = lasting(), Producer(*HELLO), Producer(*HELLO)
-    one = answers.ask("q", first, "c")
-    assert answers.ask("q", second, "c") is one
+    producer = Producer(*HELLO)
+    answers = node(producer)
+    one = await answers.ask(Asked("q", continuity="c"))
+    assert await answers.ask(Asked("q", continuity="c")) is one
     await complete(one)
-    assert answers.ask("q", second, "c") is one, "also after its end"
-    assert (first.asked, second.asked) == (1, 0)
+    assert await answers.ask(Asked("q", continuity="c")) is one, "also after its end"
+    assert len(producer.asked) == 1
 
 
 async def test_without_a_continuity_id_each_question_is_answered_anew() -> None:
-    answers, producer = lasting(), Producer(*HELLO)
-    one, other = answers.ask("q", producer), answers.ask("q", producer)
+    producer = Producer(*HELLO)
+    answers = node(producer)
+    one, other = await answers.ask(Asked("q")), await answers.ask(Asked("q"))
     assert one is not other
     await complete(one)
     await complete(other)
-    assert producer.asked == 2
+    assert len(producer.asked) == 2
 
 
 async def test_the_same_continuity_id_for_another_question_is_a_conflict() -> None:
-    answers, producer = lasting(), Producer(*HELLO)
-    answers.ask("q", Producer(*HELLO), "c")
+    producer = Producer(*HELLO)
+    answers = node(producer)
+    await answers.ask(Asked("q", continuity="c"))
     with pytest.raises(ContinuityConflict):
-        answers.ask("other", producer, "c")
+        await answers.ask(Asked("other", continuity="c"))
     await answers.drain(LONG)
-    assert producer.asked == 0
+    assert len(producer.asked) == 1
 
 
-async def test_a_running_answer_whose_reader_left_is_stopped_after_grace_and_what_was_written_is_kept() -> None:
-    producer = Producer(Text("so far"), never())
-    answer = lasting(grace=0).ask("q", producer)
-    with answer.log.follow() as cursor:
-        await cursor.wait()
-    await producer.closed.wait()
-    whole = await complete(answer)
-    assert whole.text == "so far"
-    assert whole.done is not None
-    assert whole.done["stopReason"] == "stopped"
+async def test_all_who_ask_at_once_with_one_continuity_id_get_one_answer() -> None:
+    producer, journal = Producer(*HELLO), MemoryJournal(LONG)
+    nodes = [node(producer, journal), node(producer, journal.peer())]
+    asked = [answers.ask(Asked("q", continuity="c")) for answers in nodes for _ in range(10)]
+    made = await asyncio.gather(*asked)
+    assert len({answer.id for answer in made}) == 1
+    await asyncio.gather(*(answers.drain(LONG) for answers in nodes[:1]))
+    assert len(producer.asked) == 1
 
 
-async def test_an_answer_that_nobody_ever_reads_is_stopped_too() -> None:
-    producer = Producer(never())
-    answer = lasting(grace=0).ask("q", producer)
-    await producer.closed.wait()
-    await asyncio.wait([answer.task])
-    assert answer.log.closed
-
-
-async def test_a_reader_who_comes_in_time_keeps_the_answer_running() -> None:
-    more = asyncio.Event()
-    producer = Producer(Text("a"), more, Text("b"), Done("end_turn"))
-    answer = lasting(grace=0).ask("q", producer)
-    with answer.log.follow() as cursor:
-        await cursor.wait()
-    with answer.log.follow(1) as cursor:
-        await settled()
-        more.set()
-        while not cursor.exhausted:
-            await cursor.wait()
-            cursor.read()
-    assert fold(answer.log.frames()).text == "ab"
-
-
-async def test_one_of_two_readers_keeps_the_answer_running() -> None:
-    more = asyncio.Event()
-    answer = lasting(grace=0).ask("q", Producer(more, Text("a"), Done("end_turn")))
-    with answer.log.follow() as staying:
-        with answer.log.follow():
-            pass
-        await settled()
-        more.set()
-        while not staying.exhausted:
-            await staying.wait()
-            staying.read()
-    done = fold(answer.log.frames()).done
-    assert done is not None
-    assert done["stopReason"] == "end_turn"
-
-
-async def test_a_task_cancelled_before_its_first_step_still_closes_its_log() -> None:
+async def test_one_who_leaves_while_it_is_opened_does_not_take_it_from_the_others() -> None:
     producer = Producer(*HELLO)
-    answer = lasting().ask("q", producer)
-    answer.stop()
-    whole = await complete(answer)
-    assert whole.done is not None
-    assert (whole.text, whole.done["stopReason"]) == ("", "stopped")
-    assert producer.asked == 0
+    answers = node(producer)
+    leaving = asyncio.create_task(answers.ask(Asked("q", continuity="c")))
+    staying = asyncio.create_task(answers.ask(Asked("q", continuity="c")))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert (await complete(await staying)).text == "Hello"
+    assert leaving.cancelled()
+    assert len(producer.asked) == 1
 
 
-async def test_stopping_closes_the_producer_and_keeps_what_was_written() -> None:
-    producer = Producer(Text("a"), never())
-    answer = lasting().ask("q", producer)
-    with answer.log.follow() as cursor:
-        await cursor.wait()
-        answer.stop()
-        whole = await complete(answer)
-    assert producer.closed.is_set()
-    assert whole.done is not None
-    assert (whole.text, whole.done["stopReason"], whole.done["sequenceNumber"]) == ("a", "stopped", 1)
-
-
-async def test_stopping_a_complete_answer_changes_nothing() -> None:
-    answer = lasting().ask("q", Producer(*HELLO))
-    await complete(answer)
-    before = answer.log.frames()
-    answer.stop()
-    await asyncio.wait([answer.task])
-    assert answer.log.frames() == before
-
-
-async def test_a_failure_of_the_model_ends_the_answer_with_its_code() -> None:
-    answer = lasting().ask("q", Producer(Text("half"), ModelOverloaded()))
-    whole = await complete(answer)
-    assert whole.text == "half"
-    assert whole.error is not None
-    assert (whole.error["code"], whole.error["retryable"]) == ("model_overloaded", True)
-    assert whole.error["error"] == str(ModelOverloaded())
-
-
-def _reference(message: str) -> str:
-    """The reference that an internal error's message shows."""
-    return message.rstrip(".").rpartition(" ")[2]
-
-
-def _check_internal(error: dict[str, Any] | Any, caplog: pytest.LogCaptureFixture) -> logging.LogRecord:
-    assert error is not None
-    assert (error["code"], error["retryable"]) == ("internal", False)
-    (record,) = (record for record in caplog.records if record.levelno == logging.ERROR)
-    assert _reference(error["error"]) in record.getMessage()
-    return record
-
-
-async def test_a_defect_is_logged_with_its_traceback_and_only_its_reference_is_shown(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    answer = lasting().ask("q", Producer(Text("half"), KeyError("secret of the database")))
-    whole = await complete(answer)
-    record = _check_internal(whole.error, caplog)
-    assert record.exc_info is not None
-    assert "secret" in str(record.exc_info[1])
-    assert b"secret" not in answer.log.since(0)
-    assert b"KeyError" not in answer.log.since(0)
-
-
-async def test_a_producer_that_ends_without_an_end_is_a_defect(caplog: pytest.LogCaptureFixture) -> None:
-    answer = lasting().ask("q", Producer(Text("half")))
-    whole = await complete(answer)
-    _check_internal(whole.error, caplog)
-    assert whole.text == "half"
-
-
-async def test_a_producer_that_breaks_the_grammar_is_a_defect(caplog: pytest.LogCaptureFixture) -> None:
-    producer = Producer(Sources(()), Text("too late"), Done("end_turn"))
-    whole = await complete(lasting().ask("q", producer))
-    _check_internal(whole.error, caplog)
-    assert (whole.text, whole.done) == ("", None)
-    assert producer.closed.is_set()
-
-
-@pytest.mark.parametrize("extra", [Text("more"), Done("end_turn"), ValueError("late")])
-async def test_what_a_producer_does_after_its_end_is_logged_and_not_shown(
-    extra: Event | Exception, caplog: pytest.LogCaptureFixture
-) -> None:
-    answer = lasting().ask("q", Producer(Text("all"), Done("end_turn"), extra))
-    whole = await complete(answer)
-    await asyncio.wait([answer.task])
-    assert whole.done is not None
-    assert len(answer.log.frames()) == 2
-    assert any("after its end" in record.getMessage() and record.exc_info for record in caplog.records)
-
-
-async def test_a_finished_answer_that_nobody_reads_is_forgotten_after_retention() -> None:
-    answers = lasting(retention=0)
-    answer = answers.ask("q", Producer(*HELLO), "c")
+async def test_an_answer_whose_asker_left_at_once_is_known_and_ends_by_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one_answer, "ARRIVAL", 0.0)
+    producer, journal = Producer(never()), MemoryJournal(LONG)
+    answers = node(producer, journal, grace=0)
+    leaving = asyncio.create_task(answers.ask(Asked("q")))
+    await asyncio.sleep(0)
+    leaving.cancel()
     await settled()
-    assert not holds(answers, answer)
-    again = answers.ask("another question", Producer(*HELLO), "c")
-    assert again is not answer
-    await complete(again)
+    await asyncio.wait([answer.task for answer in answers._answers.values() if answer.task is not None])
+    (kept,) = journal._store.answers.values()
+    assert kept.closed
 
 
-async def test_a_reader_keeps_a_finished_answer() -> None:
-    answers = lasting(retention=0)
-    answer = answers.ask("q", Producer(*HELLO))
-    with answer.log.follow() as cursor:
-        await asyncio.wait([answer.task])
-        await settled()
-        assert answers.find(f"{answer.id}.4") == (answer, 4)
-        cursor.read()
-    await settled()
-    assert not holds(answers, answer)
+async def test_what_admit_raises_refuses_a_new_answer_and_not_one_that_exists() -> None:
+    def refuse() -> None:
+        raise IndexUnavailable
 
-
-async def test_a_finished_answer_is_kept_until_retention_is_over() -> None:
-    answers = lasting(grace=0)
-    answer = answers.ask("q", Producer(*HELLO))
-    await complete(answer)
-    await settled()
-    for offset in range(5):
-        assert answers.find(f"{answer.id}.{offset}") == (answer, offset)
-
-
-async def test_of_finished_answers_only_so_many_are_kept_and_the_oldest_go_first(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "CLOSED_KEPT", 2)
-    answers = lasting()
-    made = []
-    for _ in range(4):
-        made.append(answers.ask("q", Producer(*HELLO)))
-        await asyncio.wait([made[-1].task])
-    for answer in made[:2]:
-        with pytest.raises(AnswerExpired):
-            answers.find(f"{answer.id}.0")
-    for answer in made[2:]:
-        assert answers.find(f"{answer.id}.0") == (answer, 0)
-
-
-async def test_an_answer_forgotten_while_it_is_read_does_not_take_its_successor_with_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "CLOSED_KEPT", 1)
-    answers = lasting(retention=0)
-    old = answers.ask("q", Producer(*HELLO), "c")
-    with old.log.follow():
-        await asyncio.wait([old.task])
-        await asyncio.wait([(other := answers.ask("q", Producer(*HELLO))).task])
-        assert not holds(answers, old)
-        new = answers.ask("q", Producer(never()), "c")
-        assert new is not old
-    await settled()
-    assert not holds(answers, other), "and the time of `old` would have run out too"
     producer = Producer(*HELLO)
-    assert answers.ask("q", producer, "c") is new
-    await answers.drain(0)
-    assert producer.asked == 0
+    answers = node(producer)
+    one = await answers.ask(Asked("q", continuity="c"))
+    assert await answers.ask(Asked("q", continuity="c"), refuse) is one
+    for continuity in ("", "d"):
+        with pytest.raises(IndexUnavailable):
+            await answers.ask(Asked("q", continuity=continuity), refuse)
+    await complete(one)
+    assert len(producer.asked) == 1
 
 
 async def test_no_more_answers_run_than_may_but_an_existing_one_is_joined() -> None:
-    answers, more = lasting(running=2), asyncio.Event()
-    running = [answers.ask("q", Producer(more, *HELLO), continuity) for continuity in ("a", "b")]
-    producer = Producer(*HELLO)
+    more = asyncio.Event()
+    producer = Producer(more, *HELLO)
+    answers = node(producer, running=2)
+    running = [await answers.ask(Asked("q", continuity=continuity)) for continuity in ("a", "b")]
     with pytest.raises(Overloaded):
-        answers.ask("q", producer)
+        await answers.ask(Asked("q"))
     with pytest.raises(Overloaded):
         answers.admit()
-    assert answers.ask("q", producer, "a") is running[0]
+    assert await answers.ask(Asked("q", continuity="a")) is running[0]
     more.set()
     for answer in running:
         await complete(answer)
     answers.admit()
-    await complete(answers.ask("q", producer))
-    assert producer.asked == 1
+    await complete(await answers.ask(Asked("q")))
+    assert len(producer.asked) == 3
 
 
-async def test_draining_lets_running_answers_finish_and_takes_no_new_ones() -> None:
-    answers, more = lasting(), asyncio.Event()
-    answer = answers.ask("q", Producer(more, *HELLO), "c")
-    drain = asyncio.create_task(answers.drain(LONG))
-    await asyncio.sleep(0)
-    with pytest.raises(Draining):
-        answers.ask("q", Producer(*HELLO))
-    assert answers.ask("q", Producer(*HELLO), "c") is answer
-    more.set()
-    await drain
-    whole = fold(answer.log.frames())
-    assert (whole.text, whole.error) == ("Hello", None)
+async def test_a_journal_with_a_problem_takes_no_new_answers() -> None:
+    journal = TestedJournal()
+    producer = Producer(*HELLO)
+    answers = node(producer, journal)
+    journal.broken = True
+    with pytest.raises(JournalUnavailable):
+        await answers.ask(Asked("q"))
+    with pytest.raises(JournalUnavailable):
+        answers.admit()
+    journal.broken = False
+    await answers.tend()  # which sees that it is well again
+    assert (await complete(await answers.ask(Asked("q")))).text == "Hello"
 
 
-async def test_what_does_not_finish_while_draining_ends_with_that_error() -> None:
-    answers, producer = lasting(), Producer(Text("half"), never())
-    answer = answers.ask("q", producer)
-    await answers.drain(0.01)
-    whole = fold(answer.log.frames())
-    assert whole.text == "half"
-    assert whole.error is not None
-    assert (whole.error["code"], whole.error["retryable"]) == ("draining", True)
-    assert producer.closed.is_set()
-
-
-async def test_draining_twice_and_with_nothing_running_returns() -> None:
-    answers = lasting()
-    await answers.drain(LONG)
-    await answers.drain(0)
-    assert answers.draining
+# --------------------------------------------------------------------------------------------- finding
 
 
 async def test_an_event_id_finds_its_answer_and_place() -> None:
-    answers, more = lasting(), asyncio.Event()
-    answer = answers.ask("q", Producer(Text("a"), more, Done("end_turn")))
+    more = asyncio.Event()
+    answers = node(Producer(Text("a"), more, Done("end_turn")))
+    answer = await answers.ask(Asked("q"))
     with answer.log.follow() as cursor:
         await cursor.wait()
-        assert answers.find(f"{answer.id}.0") == (answer, 0)
-        assert answers.find(f"{answer.id}.1") == (answer, 1)
+        assert await answers.find(f"{answer.id}.0") == (answer, 0)
+        assert await answers.find(f"{answer.id}.1") == (answer, 1)
         with pytest.raises(AnswerExpired):
-            answers.find(f"{answer.id}.2")  # of the future
+            await answers.find(f"{answer.id}.2")  # of the future
         more.set()
         await complete(answer)
-    assert answers.find(f"{answer.id}.2") == (answer, 2)
+    assert await answers.find(f"{answer.id}.2") == (answer, 2)
+
+
+async def test_another_node_shows_the_same_answer() -> None:
+    journal, producer = MemoryJournal(LONG), Producer(*HELLO)
+    one = await node(producer, journal).ask(Asked("q", continuity="c"))
+    await complete(one)
+    other = node(Producer(*HELLO), journal.peer())
+    again = await other.ask(Asked("q", continuity="c"))
+    assert again is not one
+    assert (again.state, again.log.frames()) == (CLOSED, one.log.frames())
+    assert await other.find(f"{one.id}.2") == (again, 2)
+    assert len(producer.asked) == 1
+
+
+async def test_an_answer_that_another_node_writes_is_shown_as_the_journal_gets_it() -> None:
+    journal, more = MemoryJournal(LONG), asyncio.Event()
+    writing = node(Producer(Text("a"), more, Text("b"), Done("end_turn")), journal)
+    answer = await writing.ask(Asked("q"))
+    await settled()
+    showing = node(Producer(*HELLO), journal.peer())
+    shown = await showing.get(answer.id)
+    assert shown.state == FOLLOWED
+    with shown.log.follow() as cursor:
+        assert b'"a"' in cursor.read()
+        more.set()
+        await complete(answer)
+        await showing.tend()
+        assert shown.state == CLOSED
+        assert b'"b"' in cursor.read()
+        assert cursor.exhausted
+    assert shown.log.frames() == answer.log.frames()
+
+
+async def test_what_others_write_is_let_go_of_when_nobody_reads_it() -> None:
+    journal = MemoryJournal(LONG)
+    answer = await node(Producer(Text("a"), never()), journal).ask(Asked("q"))
+    showing = node(Producer(*HELLO), journal.peer())
+    await showing.get(answer.id)
+    await showing.tend()
+    assert answer.id in showing._answers, "somebody may be about to read it"
+    await showing.tend()
+    assert answer.id not in showing._answers
+    assert await holds(showing, answer.id)
 
 
 A = "A" * 22
@@ -428,3 +255,254 @@ def test_parsing_an_event_id_never_fails_otherwise(event_id: str) -> None:
     with suppress(AnswerExpired):
         name, offset = parse_event_id(event_id)
         assert f"{name}.{offset}" == event_id
+
+
+@pytest.mark.parametrize("name", [A, "", "x", "../../etc/passwd", "A" * 10_000, f"{A}\n", "'; --"])
+async def test_an_unknown_or_hostile_id_is_an_answer_that_is_gone(name: str) -> None:
+    journal = TestedJournal()
+    with pytest.raises(AnswerExpired):
+        await node(Producer(*HELLO), journal).get(name)
+    assert journal.asked.count("find") == (name == A), "the journal is not bothered with what is no id"
+
+
+# ------------------------------------------------------------------------------------------- retention
+
+
+async def test_a_finished_answer_that_nobody_reads_is_forgotten_after_retention() -> None:
+    answers = node(Producer(*HELLO), retention=0)
+    answer = await answers.ask(Asked("q", continuity="c"))
+    await complete(answer)
+    await answers.tend()
+    assert not await holds(answers, answer.id)
+    again = await answers.ask(Asked("another question", continuity="c"))
+    assert again is not answer
+    await complete(again)
+
+
+async def test_a_reader_keeps_a_finished_answer() -> None:
+    answers = node(Producer(*HELLO), retention=0)
+    answer = await answers.ask(Asked("q"))
+    with answer.log.follow() as cursor:
+        await answer.log.ended()
+        await answers.tend()
+        assert await answers.find(f"{answer.id}.4") == (answer, 4)
+        cursor.read()
+    await answers.tend()
+    assert not await holds(answers, answer.id)
+
+
+async def test_a_finished_answer_is_kept_until_retention_is_over() -> None:
+    answers = node(Producer(*HELLO), grace=0)
+    answer = await answers.ask(Asked("q"))
+    await complete(answer)
+    await answers.tend()
+    for offset in range(5):
+        assert await answers.find(f"{answer.id}.{offset}") == (answer, offset)
+
+
+async def test_the_retention_counts_from_when_the_last_reader_left() -> None:
+    journal = TestedJournal()
+    answers = node(Producer(*HELLO), journal)
+    answer = await answers.ask(Asked("q"))
+    await complete(answer)
+    kept = journal._store.answers[answer.id]
+    kept.since = 0.0
+    await complete(await answers.get(answer.id))
+    await answers.tend()
+    assert kept.since > 0.0
+
+
+async def test_only_so_many_finished_answers_are_held_beside_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CACHED", 2)
+    answers, made = node(Producer(*HELLO)), []
+    for _ in range(4):
+        made.append(await answers.ask(Asked("q")))
+        await complete(made[-1])
+    assert set(answers._answers) == {answer.id for answer in made[2:]}
+    for answer in made:
+        again, _ = await answers.find(f"{answer.id}.4")
+        assert again.log.frames() == answer.log.frames()
+
+
+async def test_an_answer_that_is_read_is_held_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CACHED", 1)
+    answers = node(Producer(*HELLO))
+    one = await answers.ask(Asked("q"))
+    await complete(one)
+    with one.log.follow():
+        for _ in range(3):
+            await complete(await answers.ask(Asked("q")))
+        assert await answers.get(one.id) is one
+
+
+# -------------------------------------------------------------------------------------------- taking over
+
+
+async def _left(journal: MemoryJournal, *events: Text) -> Answer:
+    """An answer that was begun by a node that is no more."""
+    answer = await node(Producer(*events, never()), journal).ask(Asked("q", "the request", "c"))
+    await settled()
+    return answer
+
+
+async def test_what_nobody_writes_is_gone_on_with_where_the_log_ends() -> None:
+    journal = MemoryJournal(0)
+    begun = await _left(journal, Text("a"), Text("b"))
+    producer = Producer(Text("c"), Done("end_turn"))
+    answers = node(producer, journal.peer())
+    await answers.take_over()
+    whole = await complete(answer := await answers.get(begun.id))
+    assert [(request, written.text) for request, written in producer.asked] == [("the request", "ab")]
+    assert (whole.text, whole.chunks) == ("abc", 3)
+    assert answer.log.frames()[:2] == begun.log.frames(), "what was shown stands"
+
+
+async def test_a_lease_that_has_not_run_out_is_left_to_its_writer() -> None:
+    journal = MemoryJournal(LONG)
+    begun = await _left(journal, Text("a"))
+    producer = Producer(Done("end_turn"))
+    answers = node(producer, journal.peer())
+    await answers.take_over()
+    assert (await answers.get(begun.id)).state == FOLLOWED
+    assert producer.asked == []
+
+
+async def test_those_who_follow_it_are_shown_what_is_written_here_from_then_on() -> None:
+    journal = MemoryJournal(0)
+    begun = await _left(journal, Text("a"))
+    answers = node(Producer(Text("b"), Done("end_turn")), journal.peer())
+    shown = await answers.get(begun.id)
+    with shown.log.follow(1) as cursor:
+        await answers.take_over()
+        assert shown.state == RUNNING
+        while not cursor.exhausted:
+            await cursor.wait()
+            cursor.read()
+    assert fold(shown.log.frames()).text == "ab"
+
+
+async def test_a_node_takes_no_more_over_than_it_may_write() -> None:
+    journal = MemoryJournal(0)
+    for _ in range(3):
+        await node(Producer(never()), journal).ask(Asked("q"))
+    answers = node(Producer(never()), journal.peer(), running=2)
+    await answers.take_over()
+    assert len(answers._running) == 2
+    await answers.take_over()
+    assert len(answers._running) == 2
+    await answers.drain(0)
+
+
+async def test_a_draining_node_takes_nothing_over() -> None:
+    journal = MemoryJournal(0)
+    await _left(journal, Text("a"))
+    producer = Producer(*HELLO)
+    answers = node(producer, journal.peer())
+    await answers.drain(0)
+    await answers.take_over()
+    await settled()
+    assert producer.asked == []
+
+
+async def test_what_is_forgotten_while_it_is_followed_is_said_to_be_gone() -> None:
+    journal = MemoryJournal(LONG)
+    begun = await _left(journal, Text("a"))
+    answers = node(Producer(*HELLO), journal.peer())
+    shown = await answers.get(begun.id)
+    with shown.log.follow():
+        del journal._store.answers[begun.id]
+        await answers.tend()
+        assert isinstance(shown.log.broken_off, AnswerExpired)
+    assert shown.state == LEFT
+
+
+# --------------------------------------------------------------------------------------------- the end
+
+
+async def test_stopping_waits_until_it_is_recorded() -> None:
+    producer = Producer(Text("a"), never())
+    answers = node(producer)
+    answer = await answers.ask(Asked("q"))
+    await producer.started.wait()
+    await answers.stop(answer, LONG)
+    whole = fold(answer.log.frames())
+    assert whole.done is not None
+    assert (whole.text, whole.done["stopReason"], whole.done["sequenceNumber"]) == ("a", "stopped", 1)
+    assert producer.closed.is_set()
+
+
+async def test_stopping_a_complete_answer_changes_nothing() -> None:
+    answers = node(Producer(*HELLO))
+    answer = await answers.ask(Asked("q"))
+    await complete(answer)
+    before = answer.log.frames()
+    await answers.stop(answer, LONG)
+    assert answer.log.frames() == before
+
+
+async def test_stopping_what_another_writes_is_given_up_after_a_while_and_not_forgotten() -> None:
+    journal = MemoryJournal(LONG)
+    begun = await _left(journal, Text("a"))
+    answers = node(Producer(*HELLO), journal.peer())
+    shown = await answers.get(begun.id)
+    await answers.stop(shown, 0)
+    assert not shown.log.over
+    for _ in range(3):
+        await answers.tend()
+    assert (await answers.get(begun.id)).stop_wanted
+
+
+async def test_draining_lets_running_answers_finish_and_takes_no_new_ones() -> None:
+    more = asyncio.Event()
+    answers = node(Producer(more, *HELLO))
+    answer = await answers.ask(Asked("q", continuity="c"))
+    drain = asyncio.create_task(answers.drain(LONG))
+    await asyncio.sleep(0)
+    with pytest.raises(Draining):
+        await answers.ask(Asked("q"))
+    assert await answers.ask(Asked("q", continuity="c")) is answer
+    more.set()
+    await drain
+    whole = fold(answer.log.frames())
+    assert (whole.text, whole.error) == ("Hello", None)
+
+
+@pytest.mark.parametrize(("durable", "why"), [(False, Draining), (True, HandedOver)])
+async def test_what_does_not_finish_while_draining_is_broken_off_and_left(durable: bool, why: type[Draining]) -> None:
+    journal, producer = TestedJournal(durable=durable), Producer(Text("half"), never())
+    answers = node(producer, journal)
+    answer = await answers.ask(Asked("q"))
+    await answers.drain(0.01)
+    assert type(answer.log.broken_off) is why
+    assert producer.closed.is_set()
+    assert (answer.state, answer.log.closed) == (LEFT, False), "its terminal event is left to whoever goes on with it"
+    assert not journal._store.answers[answer.id].closed
+
+
+async def test_what_was_handed_over_can_be_taken_at_once_and_is_finished() -> None:
+    journal = TestedJournal(LONG, durable=True)
+    leaving = node(Producer(Text("a"), never()), journal)
+    answer = await leaving.ask(Asked("q", continuity="c"))
+    await settled()
+    await leaving.drain(0)
+    answers = node(Producer(Text("b"), Done("end_turn")), TestedJournal(LONG, journal))
+    await answers.take_over()
+    whole = await complete(await answers.ask(Asked("q", continuity="c")))
+    assert (whole.text, whole.chunks) == ("ab", 2)
+    assert (await answers.get(answer.id)).log.frames()[:1] == answer.log.frames()
+
+
+async def test_a_journal_that_fails_while_draining_does_not_hold_it_up(caplog: pytest.LogCaptureFixture) -> None:
+    journal = TestedJournal()
+    answers = node(Producer(Text("half"), never()), journal)
+    await answers.ask(Asked("q"))
+    journal.broken = True
+    await answers.drain(0)
+    assert "the leases of 1 answers were not released" in caplog.text
+
+
+async def test_draining_twice_and_with_nothing_running_returns() -> None:
+    answers = node(Producer(*HELLO))
+    await answers.drain(LONG)
+    await answers.drain(0)
+    assert answers.draining

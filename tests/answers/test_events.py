@@ -19,11 +19,16 @@ from zantara_stream.answers.events import (
     Sources,
     Stamp,
     Text,
+    added,
+    closes,
     encode,
     frame,
+    is_snapshot,
+    split,
     to_json,
     unframe,
 )
+from zantara_stream.answers.fold import Folded, snapshot
 from zantara_stream.testing import EventReader, read_events
 
 ANSWER = "AAAAAAAAAAAAAAAAAAAAAA"
@@ -183,3 +188,51 @@ def test_json_of_one_event_is_one_line_for_any_parser() -> None:
     line = to_json({"text": "a\nb\r\nc\x0b\x0c"})
     assert json.loads(line) == {"text": "a\nb\r\nc\x0b\x0c"}
     assert len(re.findall(r"[\n\r\x0b\x0c\x00]", line)) == 0
+
+
+# ------------------------------------------------------------------------------- what is told from bytes
+
+
+@given(st.lists(st.tuples(NAMES, st.integers(0, 10**9), st.sampled_from(["", "gap"]), OBJECTS), max_size=5))
+def test_joined_blocks_of_several_answers_are_told_apart(items: list[tuple[str, int, str, dict[str, Any]]]) -> None:
+    blocks = [(name, offset, frame(data, event=event, id=f"{name}.{offset}")) for name, offset, event, data in items]
+    assert list(split(b"".join(block for *_, block in blocks))) == blocks
+
+
+@given(TEXTS)
+def test_no_text_can_pass_for_another_event_or_for_the_end(text: str) -> None:
+    blocks = [encode(event, STAMP) for event in (Text(text), Sources(({text: text},)), Done(text))]
+    assert [block for *_, block in split(b"".join(blocks))] == blocks
+    assert [closes(block) for block in blocks] == [False, False, True]
+    assert not any(map(is_snapshot, blocks))
+
+
+def test_half_a_block_at_the_end_is_no_block() -> None:
+    block = encode(Text("x"), STAMP)
+    assert [found for *_, found in split(block + block[:-1])] == [block]
+    assert list(split(b"")) == []
+
+
+@pytest.mark.parametrize("event", [event for event, _ in SHAPES], ids=lambda value: type(value).__name__)
+def test_terminal_events_and_no_others_close_a_log(event: Event) -> None:
+    assert closes(encode(event, STAMP)) == isinstance(event, Done | Failed)
+
+
+def test_a_snapshot_is_told_from_the_events() -> None:
+    block = snapshot(ANSWER, 7, Folded(text='{"done":true}', chunks=3))
+    assert is_snapshot(block)
+    assert not closes(block)
+    assert list(split(block)) == [(ANSWER, 7, block)]
+    assert not any(is_snapshot(encode(event, STAMP)) for event, _ in SHAPES)
+
+
+USAGES = st.dictionaries(st.sampled_from(["input_tokens", "output_tokens", "cache"]), st.integers(0, 1000))
+
+
+@given(USAGES, USAGES)
+def test_usages_are_added_kind_by_kind(one: dict[str, int], other: dict[str, int]) -> None:
+    both = added(one, other)
+    assert set(both) == set(one) | set(other)
+    assert both == added(other, one)
+    assert sum(both.values()) == sum(one.values()) + sum(other.values())
+    assert added(one, {}) == one

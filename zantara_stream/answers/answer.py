@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 Produce = Callable[[str, Folded], AsyncGenerator[Event, None]]
 
 PAUSES = (0.5, 1.0, 2.0)  # seconds before each try to go on after the model broke off, with as much jitter
+ARRIVAL = 1.0  # seconds until the first reader comes, at least: it is on its way when the answer is begun
 TAKEOVERS = 8  # of one answer at most; more, and it is what kills its writers
 
 
@@ -50,6 +51,7 @@ class Answer:
         self._lifetimes = lifetimes
         self._changed = changed
         self._usage: dict[str, int] = {}
+        self._grace = max(lifetimes.grace, ARRIVAL)
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._writer: Writer | None = None
@@ -106,11 +108,11 @@ class Answer:
     def _ended(self, task: asyncio.Task[None]) -> None:
         # A callback, because a task that is cancelled before its first step never runs a handler of its own.
         assert self._writer is not None
-        if self._writer.broken or self.state != RUNNING:
-            return
+        error = None if task.cancelled() else task.exception()
         if not self._writer.closed:
-            self._writer.append(self._terminal(task))
-        elif not task.cancelled() and (error := task.exception()) is not None:
+            if self.state == RUNNING and not self._writer.broken:
+                self._writer.append(self._terminal(task))
+        elif error is not None:
             internal_error(error, f"answer {self.id}, after its end")
 
     def _terminal(self, task: asyncio.Task[None]) -> Event:
@@ -167,6 +169,7 @@ class Answer:
     # --------------------------------------------------------------------------------------------- readers
 
     def _leases_changed(self, leases: int) -> None:
+        self._grace = self._lifetimes.grace
         self._arm()
         if not leases:
             self._changed(self)
@@ -176,7 +179,7 @@ class Answer:
             self._timer.cancel()
             self._timer = None
         if self.state == RUNNING and not self.log.readers:
-            self._timer = asyncio.get_running_loop().call_later(self._lifetimes.grace, self.stop)
+            self._timer = asyncio.get_running_loop().call_later(self._grace, self.stop)
 
 
 def internal_error(error: BaseException | None, where: str) -> Internal:

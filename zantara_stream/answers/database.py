@@ -79,29 +79,41 @@ class Database:
         # Questions and answers are nobody's business but the server's.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         self._db = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        try:
+            self._make_ready()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _make_ready(self) -> None:
+        with self._transaction("DEFERRED"):
+            self._is_new()  # before a file of something else would be changed
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing; a power cut may lose the end
         self._db.execute("PRAGMA secure_delete = FAST")
         with self._transaction():
-            self._prepare()
+            if self._is_new():
+                for statement in SCHEMA.split(";"):
+                    self._db.execute(statement)
 
-    def _prepare(self) -> None:
+    def _is_new(self) -> bool:
+        """Whether nothing is in the file yet. Raises `sqlite3.Error` where it is no journal of this version."""
         application, version = self._number("PRAGMA application_id"), self._number("PRAGMA user_version")
         if (application, version) == (0, 0) and not self._number("SELECT count(*) FROM sqlite_schema"):
-            for statement in SCHEMA.split(";"):
-                self._db.execute(statement)
-        elif application != APPLICATION:
+            return True
+        if application != APPLICATION:
             raise sqlite3.DatabaseError("the file is a database of something else")
-        elif version != VERSION:
+        if version != VERSION:
             raise sqlite3.DatabaseError(f"the file has version {version}; this server reads version {VERSION}")
+        return False
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
+        self._db.execute(f"BEGIN {kind}")
         try:
             yield
             self._db.execute("COMMIT")

@@ -48,6 +48,7 @@ class SqliteJournal:
         try:
             await self._run(self._database.open)
         except JournalUnavailable as error:
+            self._thread.shutdown(wait=False)
             raise ConfigError(f"ZANTARA_JOURNAL={self.name!r}: {self.problem}") from error
 
     async def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from ..errors import ModelUnavailable
+from ..errors import AnswerExpired
 from .answerer import Part
 
 CHANGED = "The documents changed while this answer was being written. Please ask again."
@@ -57,14 +57,14 @@ class Seam:
 async def unwritten(parts: AsyncGenerator[Part, None], written: str) -> AsyncGenerator[Part, None]:
     """The parts of an answer that is made anew, its text only from behind what is written.
 
-    Raises `ModelUnavailable` where it would not begin with that.
+    Raises `AnswerExpired` where it would not begin with that, since the documents have changed.
     """
     rest = written
     async for part in parts:
         if isinstance(part, str):
             known = min(len(rest), len(part))
             if part[:known] != rest[:known]:
-                raise ModelUnavailable(CHANGED)
+                raise AnswerExpired(CHANGED)
             part, rest = part[known:], rest[known:]
         if part:
             yield part
