@@ -23,11 +23,12 @@ QUESTION = "How is late renewal of a permit fined?"
 
 
 @pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [*(variable(setting.name) for setting in fields(Settings)), "ANTHROPIC_API_KEY"]:
         monkeypatch.delenv(name, raising=False)
     for name in ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ZANTARA_JOURNAL", f"sqlite:///{tmp_path}/var/answers.db")  # not into the working folder
 
 
 @pytest.fixture
@@ -219,6 +220,7 @@ def test_check_says_of_each_part_that_it_is_fine(sample_index: Path, capsys: pyt
     assert [line.split()[:2] for line in lines[:1]] == [["settings", "fine"]]
     assert [line.split()[0] for line in lines] == ["settings", "journal", "index", "model"]
     assert all("fine" in line for line in lines)
+    assert "answers.db, answers are kept for 86400 seconds" in lines[1]
     build = (sample_index / "CURRENT").read_text().strip()
     assert build in lines[2]
     assert "all-MiniLM-L6-v2" in lines[2]
@@ -232,6 +234,20 @@ def test_check_says_what_to_do_and_looks_at_everything(tmp_path: Path, capsys: p
     assert lines[2].startswith("index     There is no index in")
     assert "build_index.py" in lines[2]
     assert lines[3].startswith("model     ZANTARA_MODEL='claude-opus-5-5' needs a key")
+
+
+def test_check_says_that_answers_in_memory_end_with_the_server(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["check", "--journal", "memory://"])
+    assert capsys.readouterr().out.splitlines()[1] == "journal   fine: memory://, answers end with the server"
+
+
+def test_check_says_that_the_journal_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("This is no database, and long enough to be seen to be none. " * 10)
+    assert main(["check", "--journal", f"sqlite:///{file}"]) == 1
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.startswith(f"journal   ZANTARA_JOURNAL='sqlite:///{file}': ")
+    assert "not a database" in line
 
 
 def test_check_says_that_the_index_is_another_model_s(small_index: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -261,7 +277,7 @@ async def test_check_asks_the_provider_for_the_model(
             api.model_reply = http_error(status, retry_after=0)
         monkeypatch.setenv("ANTHROPIC_API_KEY", "test")
         monkeypatch.setenv("ANTHROPIC_BASE_URL", api.url)
-        assert await check(Settings(index=sample_index)) == code
+        assert await check(Settings(index=sample_index, journal="memory://")) == code
         assert all(request.path == "/v1/models/claude-haiku-4-5" for request in api.requests)
     shown = capsys.readouterr().out.splitlines()[-1]
     assert said in shown

@@ -40,6 +40,7 @@ from .web.search import Search
 from .web.sse import Connections
 
 PARSER_LINE_LIMIT = 256 * 1024  # bytes; beyond parameters.LINE_LIMIT, so that a long line gets our answer with CORS
+PARSER_FIELD_LIMIT = 32 * 1024  # bytes of a header, so that a long Last-Event-ID is answered as an unknown one
 SHUTDOWN_TIMEOUT = 5.0  # seconds for handlers to end once their logs are closed
 
 logger = logging.getLogger(__name__)
@@ -194,6 +195,7 @@ def make_runner(app: web.Application) -> web.AppRunner:
         access_log=None,  # request targets hold questions and addresses
         logger=http_logger(),
         max_line_size=PARSER_LINE_LIMIT,
+        max_field_size=PARSER_FIELD_LIMIT,
         shutdown_timeout=SHUTDOWN_TIMEOUT,
     )
 

@@ -347,7 +347,7 @@ async def test_a_writer_that_lost_its_lease_ends_by_itself_and_shows_what_the_ot
 
 async def test_an_answer_that_was_lost_is_not_stopped_by_its_grace_here() -> None:
     thaw, finish = asyncio.Event(), asyncio.Event()
-    frozen, lost, slow, taking, taken = await _taken_over(thaw=thaw, finish=finish)
+    _, lost, slow, _, taken = await _taken_over(thaw=thaw, finish=finish)
     thaw.set()
     await slow.closed.wait()
     assert lost._timer is None

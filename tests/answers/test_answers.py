@@ -381,15 +381,28 @@ async def test_those_who_follow_it_are_shown_what_is_written_here_from_then_on()
     assert fold(shown.log.frames()).text == "ab"
 
 
+async def test_what_is_written_here_is_not_taken_over_here_though_its_lease_ran_out() -> None:
+    journal, more = MemoryJournal(0), asyncio.Event()
+    producer = Producer(Text("a"), more, Text("b"), Done("end_turn"))
+    answers = node(producer, journal)
+    answer = await answers.ask(Asked("q"))
+    await settled()
+    await answers.take_over()
+    more.set()
+    assert (await complete(answer)).text == "ab"
+    assert len(producer.asked) == 1
+
+
 async def test_a_node_takes_no_more_over_than_it_may_write() -> None:
-    journal = MemoryJournal(0)
+    journal = TestedJournal(0)
     for _ in range(3):
         await node(Producer(never()), journal).ask(Asked("q"))
-    answers = node(Producer(never()), journal.peer(), running=2)
-    await answers.take_over()
-    assert len(answers._running) == 2
-    await answers.take_over()
-    assert len(answers._running) == 2
+    claiming = TestedJournal(0, journal)
+    answers = node(Producer(never()), claiming, running=2)
+    for _ in range(2):
+        await answers.take_over()
+        assert len(answers._running) == 2
+    assert claiming.asked.count("claim") == 1, "there was no room for more"
     await answers.drain(0)
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from messages_api import CUT, MessagesAPI, answer, error_event
 from server import CHAT, EVENT_STREAM, QUESTION, STREAM, BlockingEmbedder, Reader, Server, data, never, serving
 
+from zantara_stream.answers import answer as one_answer
 from zantara_stream.errors import (
     InvalidRequest,
     ModelOverloaded,
@@ -28,6 +29,18 @@ from zantara_stream.generation.claude import ClaudeAnswerer, ClaudeOptions
 from zantara_stream.testing import ScriptedAnswerer, StreamEvent, read_events
 
 ID = re.compile(r"[0-9A-Za-z_-]{22}\.[0-9]+")
+
+
+@pytest.fixture
+def _one_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no answer that broke off be gone on with."""
+    monkeypatch.setattr(one_answer, "PAUSES", ())
+
+
+@pytest.fixture
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an answer that broke off be gone on with at once."""
+    monkeypatch.setattr(one_answer, "PAUSES", (0.0, 0.0))
 
 
 # ------------------------------------------------------------------------------------- the stream's form
@@ -251,6 +264,7 @@ FAILURES: list[tuple[Exception, str, int, bool]] = [
 ]
 
 
+@pytest.mark.usefixtures("_one_try")
 @pytest.mark.parametrize(("failure", "code", "status", "retryable"), FAILURES)
 async def test_an_error_ends_the_stream_with_its_code_and_a_duration(
     small_index: Path, failure: Exception, code: str, status: int, retryable: bool
@@ -267,6 +281,7 @@ async def test_an_error_ends_the_stream_with_its_code_and_a_duration(
         assert error["error"] == str(failure)
 
 
+@pytest.mark.usefixtures("_one_try")
 @pytest.mark.parametrize(("failure", "code", "status", "retryable"), FAILURES)
 async def test_the_whole_answer_has_the_error_s_status_and_what_was_written(
     small_index: Path, failure: Exception, code: str, status: int, retryable: bool
@@ -294,6 +309,7 @@ async def test_an_internal_error_shows_its_reference_and_is_logged_with_its_trac
     assert QUESTION not in caplog.text
 
 
+@pytest.mark.usefixtures("_one_try")
 async def test_exactly_one_end_and_nothing_after_it(small_index: Path) -> None:
     for script in (["a"], ["a", ModelTimeout()], [ModelTimeout()], []):
         async with serving(small_index, ScriptedAnswerer(*script)) as server:
@@ -517,7 +533,7 @@ HOSTILE = [
     "../../etc/passwd",
     "é🙂",
     "%0d%0aSet-Cookie: x=y",
-    "b" * 4000,
+    "b" * 10_000,
     "undefined",
 ]
 
@@ -557,6 +573,172 @@ async def test_the_event_id_of_an_event_that_is_not_there_yet_is_unknown(small_i
             assert event.json["code"] == "answer_expired"
         gate.set()
         assert await reader.text() == "b"
+
+
+# ----------------------------------------------------------------------- coming back without an event id
+
+
+MISSED = [(0, 0), (0.5, 0), (1, 1), (1.5, 1), (2, 2), (10, 3)]  # chunk up to whose moment, chunks got by then
+
+
+async def _moments(server: Server) -> tuple[list[StreamEvent], list[float]]:
+    """The events of a complete answer, named `c`, and when its chunks came."""
+    start, *events = await (await server.stream(continuity_id="c")).rest()
+    return [start, *events], [event.json["timestamp"] for event in events if "text" in event.json]
+
+
+@pytest.mark.parametrize("by", ["header", "parameter", "body"])
+@pytest.mark.parametrize(("place", "got"), MISSED)
+async def test_who_knows_only_when_the_last_chunk_came_gets_what_came_after_it(
+    small_index: Path, by: str, place: float, got: int
+) -> None:
+    answerer = ScriptedAnswerer("a", "b", "c")
+    async with serving(small_index, answerer) as server:
+        (start, *events), moments = await _moments(server)
+        assert moments == sorted(set(moments)), "each names one chunk"
+        whole = int(place)
+        exact = [moments[0] - 1, *moments, moments[-1] + 1][min(whole, 4)]
+        moment = f"{exact + (0.0004 if place != whole else 0):.4f}"
+        named = {"query": QUESTION, "reconnection": "true", "continuity_id": "c", "last_chunk_timestamp": moment}
+        match by:
+            case "header":
+                known = {"X-Reconnection": "true", "X-Continuity-Id": "c", "X-Last-Chunk-Timestamp": moment}
+                response = await server.get(STREAM, known, query=QUESTION)
+            case "parameter":
+                response = await server.get(STREAM, None, **named)
+            case _:
+                response = await server.post(STREAM, named)
+        opening, *rest = await Reader(response).rest()
+        assert (opening.event, opening.id) == ("resumed", f"{start.json['answer']}.{got}")
+        assert opening.json["replayed"] == len(rest)
+        assert rest == events[got:]
+    assert len(answerer.prompts) == 1
+
+
+async def test_the_header_of_the_moment_wins_over_its_parameter(small_index: Path) -> None:
+    async with serving(small_index, ScriptedAnswerer("a", "b")) as server:
+        (start, *_), moments = await _moments(server)
+        reader = await server.stream(
+            {"X-Last-Chunk-Timestamp": str(moments[1])}, continuity_id="c", last_chunk_timestamp=str(moments[0])
+        )
+        assert (await reader.next()).id == f"{start.json['answer']}.2"
+        await reader.rest()
+
+
+async def test_a_running_answer_is_joined_after_that_moment_too(small_index: Path) -> None:
+    answerer = ScriptedAnswerer("a", gate := asyncio.Event(), "b")
+    async with serving(small_index, answerer) as server:
+        reader = await server.stream(continuity_id="c")
+        await reader.next()
+        moment = (await reader.next()).json["timestamp"]
+        reader.leave()
+        back = await server.stream({"X-Reconnection": "true", "X-Last-Chunk-Timestamp": str(moment)}, continuity_id="c")
+        assert (await back.next()).event == "resumed"
+        gate.set()
+        assert await back.text() == "b"
+    assert len(answerer.prompts) == 1
+
+
+async def test_an_event_id_goes_before_a_moment(small_index: Path) -> None:
+    async with serving(small_index, ScriptedAnswerer("a", "b")) as server:
+        (_, first, *_), moments = await _moments(server)
+        known = {"Last-Event-ID": first.id, "X-Last-Chunk-Timestamp": str(moments[1])}
+        assert await (await server.stream(known, continuity_id="c")).text() == "b"
+
+
+@pytest.mark.parametrize("named", [{}, {"continuity_id": "unknown"}])
+async def test_a_moment_without_an_answer_to_it_is_never_a_silent_second_answer(
+    small_index: Path, named: dict[str, str]
+) -> None:
+    answerer = ScriptedAnswerer("Hello")
+    async with serving(small_index, answerer) as server:
+        reader = await server.stream({"X-Reconnection": "true", "X-Last-Chunk-Timestamp": "1730552400.5"}, **named)
+        (event,) = await reader.rest()
+        assert (reader.response.status, event.json["code"], event.json["retryable"]) == (200, "answer_expired", True)
+    assert answerer.prompts == []
+
+
+async def test_a_moment_in_the_answer_to_another_question_is_a_conflict(small_index: Path) -> None:
+    async with serving(small_index) as server:
+        await _moments(server)
+        named = {"continuity_id": "c", "last_chunk_timestamp": "1730552400"}
+        async with await server.get(STREAM, None, query="Another?", **named) as response:
+            assert response.status == 409
+
+
+# ------------------------------------------------------------------------------------- a log that was cut short
+
+
+LENGTHY = [f"{n:03} {'x' * 90} " for n in range(30)]
+
+
+def paced(*chunks: str) -> tuple[ScriptedAnswerer, list[asyncio.Event]]:
+    """An answerer that waits after each chunk for its event."""
+    gates = [asyncio.Event() for _ in chunks]
+    return ScriptedAnswerer(*[step for pair in zip(chunks, gates, strict=True) for step in pair]), gates
+
+
+async def test_who_was_before_what_is_held_gets_the_whole_text_and_then_the_rest(small_index: Path) -> None:
+    answerer, gates = paced(*LENGTHY, "the end")
+    async with serving(small_index, answerer, max_log=4000) as server:
+        first = await server.stream(continuity_id="c")
+        start = await first.next()
+        name, seen = start.json["answer"], []
+        for gate in gates[:-2]:
+            seen.append(await first.next())
+            gate.set()
+        seen.append(await first.next())
+        assert (await server.answers.get(name)).log.first > 1, "its beginning is no longer held"
+        readers = [
+            await server.resume(start.id),
+            await server.resume(seen[0].id),
+            await server.stream(continuity_id="c"),
+            await server.events(name),
+        ]
+        for reader in readers:
+            gap = await reader.next()
+            assert (gap.event, gap.id) == ("gap", f"{name}.{gap.json['offset']}")
+            assert gap.retry is not None
+            assert 1000 <= gap.retry <= 4000
+            assert gap.json["answer"] == name
+            assert gap.json["text"] == "".join(LENGTHY[: gap.json["sequenceNumber"]])
+            assert gap.json["timestamp"] == seen[gap.json["sequenceNumber"] - 1].json["timestamp"]
+            for event in seen[gap.json["sequenceNumber"] :]:
+                assert await reader.next() == event, "what others got"
+        for gate in gates[-2:]:
+            gate.set()
+        ends = [await reader.rest() for reader in (first, *readers)]
+        assert all(end == ends[0] for end in ends)
+        assert ends[0][0].json["text"] == "the end"
+        _, whole = await server.answer(name)
+        assert whole["text"] == "".join(LENGTHY) + "the end"
+    assert len(answerer.prompts) == 1
+
+
+async def test_who_is_within_what_is_held_sees_nothing_of_it(small_index: Path) -> None:
+    answerer, gates = paced(*LENGTHY)
+    async with serving(small_index, answerer, max_log=4000) as server:
+        reader, events = await server.stream(), []
+        start = await reader.next()
+        for gate in gates:
+            events.append(await reader.next())
+            gate.set()
+        events += await reader.rest()
+        first = (await server.answers.get(start.json["answer"])).log.first
+        assert first > 1
+        opening, *rest = await (await server.resume(f"{start.json['answer']}.{first}")).rest()
+        assert opening.event == "resumed"
+        assert rest == events[first:]
+        assert all(event.event == "message" for event in events), "a reader who kept up sees none either"
+
+
+async def test_a_text_that_is_longer_than_may_be_is_ended(small_index: Path) -> None:
+    answerer = ScriptedAnswerer(*["x" * 400] * 20, never())
+    async with serving(small_index, answerer, max_log=4000) as server:
+        async with await server.post(CHAT, {"query": QUESTION}) as response:
+            body = await response.json()
+        assert (response.status, body["stop_reason"], body["response"]) == (200, "max_tokens", "x" * 4400)
+        await answerer.closed_early.wait()
 
 
 async def test_a_forgotten_answer_is_said_to_be_gone(small_index: Path) -> None:
@@ -645,17 +827,18 @@ async def test_no_more_streams_are_open_than_may(small_index: Path) -> None:
     assert len(answerer.prompts) == 2
 
 
-async def test_a_drained_stream_ends_with_its_text_kept_and_a_coded_error(small_index: Path) -> None:
+async def test_a_drained_stream_ends_with_a_coded_error_where_nobody_can_go_on_with_it(small_index: Path) -> None:
     async with serving(small_index, ScriptedAnswerer("half", never())) as server:
         reader = await server.stream()
         await reader.next()
-        await reader.next()
+        last = await reader.next()
         whole = asyncio.create_task(server.post(CHAT, {"query": QUESTION}))
         while len(server.answers._running) < 2:  # noqa: ASYNC110 (the server runs in this loop)
             await asyncio.sleep(0)
         await server.answers.drain(0)
         (end,) = await reader.rest()
-        assert (end.json["code"], end.json["retryable"]) == ("draining", True)
+        assert (end.json["code"], end.json["retryable"], end.json["done"]) == ("draining", True, True)
+        assert end.id == last.id, "it has none of its own: it is no part of the log"
         async with await whole as response:
             assert (response.status, response.headers["Retry-After"]) == (503, "5")
             assert (await response.json())["code"] == "draining"
@@ -707,7 +890,29 @@ async def test_the_request_to_the_model_is_closed_when_the_reader_leaves(small_i
         assert len(api.requests) == 1
 
 
-@pytest.mark.parametrize("broken", [error_event("overloaded_error"), CUT])
+BREAKS = [error_event("overloaded_error"), CUT]
+
+
+@pytest.mark.usefixtures("_no_pauses")
+@pytest.mark.parametrize("broken", BREAKS)
+async def test_a_model_that_breaks_off_is_asked_for_the_rest_and_the_reader_sees_one_answer(
+    small_index: Path, broken: Any
+) -> None:
+    half = answer("Late renewal ", "is fined ").until("content_block_stop").then(broken)
+    async with MessagesAPI(answer("Rp 1 million ", "a day.")) as api, serving(small_index, claude(api)) as server:
+        api.queue(half, half.until("content_block_delta").then(broken))
+        events = data(await (await server.stream()).rest())
+        texts = [item for item in events if "text" in item]
+        assert "".join(item["text"] for item in texts) == "Late renewal is fined Rp 1 million a day."
+        assert [item["sequenceNumber"] for item in texts] == [*range(1, len(texts) + 1)]
+        assert ["done" in item for item in events] == [False] * (len(events) - 1) + [True]
+        assert events[-1]["stopReason"] == "end_turn"
+        assert events[-1]["usage"]["input_tokens"] == 3 * 25, "of all three requests"
+        assert len(api.requests) == 3
+
+
+@pytest.mark.usefixtures("_one_try")
+@pytest.mark.parametrize("broken", BREAKS)
 async def test_a_model_that_breaks_off_ends_the_answer_with_one_error_and_the_text_is_kept(
     small_index: Path, broken: Any
 ) -> None:

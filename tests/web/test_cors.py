@@ -10,7 +10,20 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
-from server import CHAT, EVENT_STREAM, PAGE, QUESTION, SEARCH, STREAM, Reader, Server, data, serving, starting
+from server import (
+    ANSWERS_BY_ID,
+    CHAT,
+    EVENT_STREAM,
+    PAGE,
+    QUESTION,
+    SEARCH,
+    STREAM,
+    Reader,
+    Server,
+    data,
+    serving,
+    starting,
+)
 
 from zantara_stream.config import DEFAULT_ORIGINS
 from zantara_stream.testing import HashingEmbedder, ScriptedAnswerer
@@ -28,7 +41,8 @@ REQUEST_HEADERS = {
     "X-Reconnection",
     "X-Last-Chunk-Timestamp",
 }
-ROUTES = [STREAM, CHAT, SEARCH, "/health", "/ready", "/"]
+ANSWER = f"{ANSWERS_BY_ID}/{'A' * 22}"
+ROUTES = [STREAM, CHAT, SEARCH, ANSWER, f"{ANSWER}/events", "/health", "/ready", "/"]
 
 
 def listed(value: str) -> set[str]:
@@ -75,6 +89,12 @@ async def test_every_status_of_every_path_can_be_seen_by_a_page(small_index: Pat
         await check(await server.post(SEARCH, {"query": QUESTION}, origin), 200)
         for path in ("/", "/health", "/ready"):
             await check(await server.get(path, origin), 200)
+        name = f"{ANSWERS_BY_ID}/{last.partition('.')[0]}"
+        await check(await server.get(name, origin), 200)
+        await check(await server.get(f"{name}/events", origin), 200)
+        await check(await server.get(f"{name}/events", {**origin, "Last-Event-ID": last}), 204)
+        await check(await server.session.delete(server.url + name, headers=origin), 200)
+        await check(await server.session.delete(server.url + ANSWER, headers=origin), 404)
         await check(await server.get(STREAM, origin), 400)
         await check(await server.get(STREAM, {**origin, **EVENT_STREAM}), 400)
         await check(await server.post(CHAT, [], origin), 400)
@@ -248,7 +268,17 @@ def check_preflight(response: ClientResponse) -> None:
 
 @pytest.mark.parametrize(
     ("path", "method"),
-    [(STREAM, "GET"), (STREAM, "POST"), (CHAT, "POST"), (SEARCH, "POST"), ("/health", "GET"), ("/ready", "GET")],
+    [
+        (STREAM, "GET"),
+        (STREAM, "POST"),
+        (CHAT, "POST"),
+        (SEARCH, "POST"),
+        (ANSWER, "GET"),
+        (ANSWER, "DELETE"),
+        (f"{ANSWER}/events", "GET"),
+        ("/health", "GET"),
+        ("/ready", "GET"),
+    ],
 )
 async def test_preflights_of_every_route(small_index: Path, path: str, method: str) -> None:
     async with serving(small_index) as server:

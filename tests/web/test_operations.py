@@ -104,6 +104,16 @@ async def test_a_draining_or_overloaded_server_is_not_ready_but_well(small_index
         assert (status, body["code"]) == (503, "overloaded")
 
 
+async def test_a_server_that_can_record_nothing_is_not_ready_but_well(small_index: Path) -> None:
+    async with serving(small_index) as server:
+        vars(server.answers.journal)["problem"] = "the disk is full"
+        status, body = await readiness(server)
+        assert (status, body["code"], body["retryable"]) == (503, "journal_unavailable", True)
+        assert "disk" not in body["error"], "what is wrong with it stands in the log"
+        async with await server.get("/health") as response:
+            assert response.status == 200
+
+
 async def test_the_page_comes_with_headers_that_keep_it_to_itself(small_index: Path) -> None:
     async with serving(small_index) as server, await server.get("/") as response:
         assert response.status == 200

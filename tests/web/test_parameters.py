@@ -320,6 +320,36 @@ async def test_a_header_that_is_too_long_is_refused(small_index: Path, header: s
         assert await (await server.stream({header: "x" * ID_LIMIT})).text() == "Hello, world"
 
 
+@pytest.mark.parametrize("value", ["soon", "nan", "inf", "-1", "1e11", "1730552400123", "0x10", "1,5", "x" * 201])
+async def test_a_moment_that_is_none_is_refused_and_nobody_asked(small_index: Path, value: str) -> None:
+    answerer = ScriptedAnswerer("Hello")
+    async with serving(small_index, answerer) as server:
+        for headers, parameters in (
+            ({"X-Last-Chunk-Timestamp": value}, {"continuity_id": "c"}),
+            ({}, {"continuity_id": "c", "last_chunk_timestamp": value}),
+        ):
+            async with await server.get(STREAM, headers, query=QUESTION, **parameters) as response:
+                assert response.status == 400
+                assert (await response.json())["error"].startswith("last_chunk_timestamp ")
+    assert answerer.prompts == []
+
+
+@pytest.mark.parametrize("value", ["", " ", "undefined", "null"])
+async def test_words_that_browsers_write_for_no_moment_are_none(small_index: Path, value: str) -> None:
+    async with serving(small_index) as server:
+        reader = await server.stream({"X-Last-Chunk-Timestamp": value}, last_chunk_timestamp=value)
+        assert (await reader.next()).event == "start"
+        assert await reader.text() == "Hello, world"
+
+
+async def test_a_moment_must_be_text_in_a_body(small_index: Path) -> None:
+    async with serving(small_index) as server:
+        body = {"query": QUESTION, "continuity_id": "c", "last_chunk_timestamp": [1]}
+        async with await server.post(STREAM, body) as response:
+            assert response.status == 400
+            assert "last_chunk_timestamp must be text, not a list" in (await response.json())["error"]
+
+
 async def test_parameters_of_the_address_count_for_a_post_unless_the_body_has_them(small_index: Path) -> None:
     answerer = ScriptedAnswerer("Hello")
     async with serving(small_index, answerer) as server:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from server import CHAT, EVENT_STREAM, QUESTION, STREAM, Reader, WatchedLibrary, data, never, serving
 
 from zantara_stream import app as composition
-from zantara_stream.app import make_answerer, make_library, make_runner, serve
-from zantara_stream.config import Settings
+from zantara_stream.app import ANSWERS, make_answerer, make_library, make_runner, serve
+from zantara_stream.config import MEMORY, Settings
 from zantara_stream.errors import ConfigError
 from zantara_stream.generation.claude import ClaudeAnswerer
 from zantara_stream.generation.extractive import ExtractiveAnswerer
@@ -44,8 +44,18 @@ class Running:
 
     def __init__(self, settings: Settings, library: WatchedLibrary) -> None:
         self._lines: asyncio.Queue[str] = asyncio.Queue()
+        self.apps: list[web.Application] = []  # that were made for it
         self.library = library
         self.task = asyncio.create_task(serve(settings, self._lines.put_nowait))
+
+    def made(self, app: web.Application) -> web.Application:
+        """Remember that application."""
+        self.apps.append(app)
+        return app
+
+    def readers(self) -> int:
+        """How many connections read its answers."""
+        return sum(answer.log.readers for answer in self.apps[0][ANSWERS]._running)
 
     async def line(self) -> str:
         """The next line that it announces. Raises what `serve` raises."""
@@ -65,7 +75,14 @@ async def running(
     library = WatchedLibrary(index, HashingEmbedder())
     monkeypatch.setattr(composition, "make_library", lambda settings: library)
     monkeypatch.setattr(composition, "make_answerer", lambda settings, library: answerer)
-    server = Running(Settings(index=index, **{"port": 0, **settings}), library)
+    make = composition.create_app
+    server: Running
+
+    def made(settings: Settings) -> web.Application:
+        return server.made(make(settings))
+
+    monkeypatch.setattr(composition, "create_app", made)
+    server = Running(Settings(index=index, **{"port": 0, "journal": MEMORY, **settings}), library)
     try:
         yield server
     finally:
@@ -120,6 +137,77 @@ async def test_what_does_not_finish_in_time_ends_with_a_coded_error_and_the_serv
         assert (end["code"], end["retryable"]) == ("draining", True)
         await server.task
     assert answerer.cancelled == 1
+
+
+async def test_what_does_not_finish_in_time_is_finished_by_the_server_that_comes_next(
+    small_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = f"sqlite:///{tmp_path}/answers.db"
+    answerer = ScriptedAnswerer("half ", never())
+    async with (
+        running(small_index, monkeypatch, answerer, drain=0.0, journal=journal) as server,
+        ClientSession() as session,
+    ):
+        url = found_address(await server.line())
+        await server.library.opened.wait()
+        reader = Reader(await session.get(url + STREAM, params={"query": QUESTION, "continuity_id": "c"}))
+        await reader.next()
+        last = await reader.next()
+        whole = asyncio.create_task(session.post(url + CHAT, json={"query": QUESTION, "continuity_id": "c"}))
+        while server.readers() < 2:  # noqa: ASYNC110 (the server runs in this loop)
+            await asyncio.sleep(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        (told,) = await reader.rest()
+        assert (told.event, told.id, told.json) == ("draining", last.id, {"code": "draining", "retryable": True})
+        assert told.retry is not None
+        assert 1000 <= told.retry <= 10_000
+        async with await whole as response:
+            assert (response.status, (await response.json())["code"]) == (503, "draining")
+        await server.task
+    assert answerer.cancelled == 1, "the model's request is closed"
+    going_on = ScriptedAnswerer("the rest")
+    async with serving(small_index, going_on, journal=journal) as server:
+        back = await server.resume(last.id)
+        opening, *events = await back.rest()
+        assert (opening.event, opening.id) == ("resumed", last.id)
+        texts = [(event.json["text"], event.json["sequenceNumber"]) for event in events if "text" in event.json]
+        assert texts == [("the rest", 2)]
+        assert events[-1].json["stopReason"] == "end_turn"
+    assert [prompt.written for prompt in going_on.prompts] == ["half "]
+
+
+@pytest.mark.parametrize("by", ["event id", "continuity id", "moment", "end", "id"])
+async def test_a_finished_answer_outlives_the_server_that_wrote_it(small_index: Path, tmp_path: Path, by: str) -> None:
+    journal = f"sqlite:///{tmp_path}/answers.db"
+    async with serving(small_index, ScriptedAnswerer("Hel", "lo"), journal=journal) as server:
+        before = await (await server.stream(continuity_id="c")).rest()
+    answerer = ScriptedAnswerer("another answer")
+    async with serving(small_index, answerer, journal=journal) as server:
+        match by:
+            case "event id":
+                assert (await (await server.resume(before[1].id)).rest())[1:] == before[2:]
+            case "continuity id":
+                assert (await (await server.stream(continuity_id="c")).rest())[1:] == before[1:]
+            case "moment":
+                moment = {"X-Reconnection": "true", "X-Last-Chunk-Timestamp": str(before[1].json["timestamp"])}
+                assert (await (await server.stream(moment, continuity_id="c")).rest())[1:] == before[2:]
+            case "end":
+                assert (await server.resume(before[-1].id)).response.status == 204
+            case _:
+                status, shown = await server.answer(before[0].json["answer"])
+                assert (status, shown["state"], shown["text"]) == (200, "complete", "Hello")
+        async with await server.post(CHAT, {"query": "Another?", "continuity_id": "c"}) as response:
+            assert response.status == 409
+    assert answerer.prompts == []
+
+
+async def test_a_journal_that_cannot_be_opened_stops_the_start(
+    small_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = f"sqlite:///{tmp_path}"
+    async with running(small_index, monkeypatch, ScriptedAnswerer(), journal=journal) as server:
+        with pytest.raises(ConfigError, match=f"ZANTARA_JOURNAL='{journal}': "):
+            await server.line()
 
 
 async def test_a_port_that_is_taken_is_said_so(small_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:

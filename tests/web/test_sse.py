@@ -6,17 +6,20 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
 from aiohttp import ClientSession, web
 from server import QUESTION, STREAM, Reader, never, serving
 
-from zantara_stream.answers.answers import Answer, Answers
-from zantara_stream.answers.events import Done, Text
+from zantara_stream.answers.answer import Answer, Lifetimes
+from zantara_stream.answers.events import Done, Event, Stamp, Text, encode
+from zantara_stream.answers.journal import Opening
 from zantara_stream.answers.log import EventLog
 from zantara_stream.app import make_runner
-from zantara_stream.errors import Overloaded
+from zantara_stream.errors import AnswerExpired, Crowded, HandedOver, JournalUnavailable, Overloaded, RequestError
 from zantara_stream.testing import ScriptedAnswerer, read_events
 from zantara_stream.web import sse
 from zantara_stream.web.sse import PING, Connection, Connections, stream_response
@@ -45,6 +48,11 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+def append(log: EventLog, event: Event) -> None:
+    """Let the log have the event, as from the journal."""
+    log.extend([encode(event, Stamp(log.answer, log.tail + 1, log.tail + 1, 0.0, 0.0, None))])
+
+
 def connected(log: EventLog, cursor: Any) -> tuple[Connection, Written]:
     """A connection of a reader of the log, and what is written to it."""
     written = Written()
@@ -55,15 +63,15 @@ async def test_a_reader_that_is_behind_gets_all_it_missed_in_one_write() -> None
     log = EventLog("A")
     with log.follow() as cursor:
         connection, written = connected(log, cursor)
-        log.append(Text("a"))
-        log.append(Text("b"))
+        append(log, Text("a"))
+        append(log, Text("b"))
         written.free.clear()
         running = asyncio.create_task(connection.run(b"first"))
         await settled()
         for letter in "cdef":
-            log.append(Text(letter))
+            append(log, Text(letter))
             await settled()
-        log.append(Done("end_turn"))
+        append(log, Done("end_turn"))
         written.free.set()
         await running
         assert written.pieces == [b"first" + b"".join(log.frames()[:2]), b"".join(log.frames()[2:])]
@@ -81,10 +89,10 @@ async def test_a_heartbeat_comes_after_silence_and_only_then() -> None:
         connection.sweep(time.monotonic() + 10, 10)
         await settled()
         assert written.pieces == [b"first", PING]
-        log.append(Text("a"))
+        append(log, Text("a"))
         await settled()
         connection.sweep(time.monotonic() + 9, 10)
-        log.append(Done("end_turn"))
+        append(log, Done("end_turn"))
         await running
         assert written.pieces.count(PING) == 1
         assert not written.aborted
@@ -97,8 +105,8 @@ async def test_events_that_come_with_a_heartbeat_are_sent_in_its_place() -> None
         running = asyncio.create_task(connection.run(b"first"))
         await settled()
         connection.sweep(time.monotonic() + 10, 10)
-        log.append(Text("a"))
-        log.append(Done("end_turn"))
+        append(log, Text("a"))
+        append(log, Done("end_turn"))
         await running
         assert written.pieces == [b"first", log.since(0)]
 
@@ -139,7 +147,7 @@ async def test_a_reader_that_reads_nothing_is_dropped_and_nobody_else_waits_for_
 ) -> None:
     chunks = ["x" * 1_000_000] * 20  # far more than the kernel takes
     answerer = ScriptedAnswerer(*chunks, never())
-    async with serving(small_index, answerer, grace=0, heartbeat=0.05) as server:
+    async with serving(small_index, answerer, grace=0, heartbeat=0.05, max_log=10**9) as server:
         host, _, port = server.authority.partition(":")
         with socket.socket() as stuck:
             stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -157,66 +165,120 @@ async def test_a_reader_that_reads_nothing_is_dropped_and_nobody_else_waits_for_
     assert len(answerer.prompts) == 1
 
 
-async def _follow(connections: Connections, answer: Answer, transports: list[asyncio.Transport]) -> web.AppRunner:
-    """A runner whose one route follows the answer, and which tells its transports."""
+def followed() -> Answer:
+    """An answer that another node writes."""
+    return Answer(Opening("A" * 22), "m", Lifetimes(), lambda answer: None)
+
+
+@asynccontextmanager
+async def following(
+    answer: Answer, connections: Connections | None = None
+) -> AsyncIterator[tuple[Reader, asyncio.Transport]]:
+    """A reader of the answer, which has got its first event, and the server's end of its connection."""
+    serving_it = Connections(15, 10) if connections is None else connections
+    transports: list[asyncio.Transport] = []
 
     async def handler(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         transports.append(request.transport)
-        return await connections.serve(request, answer, 0, "start")
+        return await serving_it.serve(request, answer, 0, "start")
 
     app = web.Application()
     app.router.add_get("/", handler)
     runner = make_runner(app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    return runner
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with ClientSession() as session:
+            reader = Reader(await session.get(f"http://127.0.0.1:{runner.addresses[0][1]}/"))
+            await reader.next()
+            yield reader, transports[0]
+    finally:
+        await runner.cleanup()
 
 
 async def test_writing_to_a_reader_who_has_just_gone_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    gate, connections = asyncio.Event(), Connections(15, 10)
-    transports: list[asyncio.Transport] = []
-
-    async def produce() -> Any:
-        await gate.wait()
-        yield Done("end_turn")
-
-    answer = Answers().ask("q", produce)
-    runner = await _follow(connections, answer, transports)
-    async with ClientSession() as session:
-        reader = Reader(await session.get(f"http://127.0.0.1:{runner.addresses[0][1]}/"))
-        await reader.next()
+    answer, connections = followed(), Connections(15, 10)
+    async with following(answer, connections) as (_, transport):
         assert len(connections) == 1
         # The write comes after the transport has begun to close, and before the handler hears of it.
-        answer.log.append(Text("a"))
-        asyncio.get_running_loop().call_soon(transports[0].close)
+        append(answer.log, Text("a"))
+        asyncio.get_running_loop().call_soon(transport.close)
         await settled()
         assert len(connections) == 0
-    gate.set()
-    await asyncio.wait([answer.task])
-    await runner.cleanup()
+    assert answer.log.readers == 0
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux only")
-async def test_a_peer_that_vanished_is_noticed_by_the_kernel() -> None:
-    transports: list[asyncio.Transport] = []
-    gate = asyncio.Event()
-
-    async def produce() -> Any:
-        await gate.wait()
-        yield Done("end_turn")
-
-    runner = await _follow(Connections(15, 10), Answers().ask("q", produce), transports)
-    async with ClientSession() as session:
-        reader = Reader(await session.get(f"http://127.0.0.1:{runner.addresses[0][1]}/"))
-        await reader.next()
-        sock = transports[0].get_extra_info("socket")
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == sse.WRITE_DEADLINE * 1000
-        gate.set()
+async def test_the_kernel_notices_a_peer_that_vanished_and_keeps_little_for_one_that_is_slow() -> None:
+    answer = followed()
+    async with following(answer) as (reader, transport):
+        connected = transport.get_extra_info("socket")
+        options = {
+            name: connected.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+            for name in ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_NOTSENT_LOWAT")
+        }
+        assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        append(answer.log, Done("end_turn"))
         await reader.rest()
-    await runner.cleanup()
+    assert options == {
+        "TCP_USER_TIMEOUT": sse.USER_TIMEOUT * 1000,
+        "TCP_KEEPIDLE": sse.KEEPALIVE[0],
+        "TCP_KEEPINTVL": sse.KEEPALIVE[1],
+        "TCP_NOTSENT_LOWAT": sse.UNSENT,
+    }
+
+
+def test_a_peer_that_vanished_is_given_up_within_thirty_seconds() -> None:
+    assert sse.KEEPALIVE[0] + sse.USER_TIMEOUT + sse.KEEPALIVE[1] <= 30
+    assert sse.WRITE_DEADLINE <= 20
+
+
+@pytest.mark.parametrize(
+    ("why", "code"), [(JournalUnavailable(), "journal_unavailable"), (AnswerExpired(), "answer_expired")]
+)
+async def test_readers_of_a_log_that_is_broken_off_get_an_error_that_is_no_part_of_it(
+    why: RequestError, code: str
+) -> None:
+    answer = followed()
+    async with following(answer) as (reader, _):
+        append(answer.log, Text("a"))
+        last = await reader.next()
+        answer.break_off(why)
+        (end,) = await reader.rest()
+    assert (end.event, end.id) == ("message", last.id), "coming back, one goes on after the last event"
+    assert b"id: " not in reader.bytes.split(b"\n\n")[-2]
+    assert set(end.json) == {"error", "done", "code", "retryable", "sequenceNumber", "timestamp", "streamDuration"}
+    assert (end.json["code"], end.json["retryable"], end.json["error"]) == (code, True, str(why))
+    assert end.retry == sse.RETRY[1]
+
+
+async def test_readers_of_a_log_that_is_handed_over_are_told_when_to_come_back_and_no_end() -> None:
+    answer, retries = followed(), set()
+    append(answer.log, Text("a"))
+    answer.break_off(HandedOver())
+    for _ in range(10):
+        async with following(answer) as (reader, _):
+            text, told = await reader.rest()
+        assert (text.json["text"], told.event, told.id) == ("a", "draining", text.id)
+        assert told.json == {"code": "draining", "retryable": True}
+        assert told.retry is not None
+        assert sse.RETURN[0] <= told.retry <= sse.RETURN[1]
+        retries.add(told.retry)
+    assert len(retries) > 5, "not all at once"
+
+
+async def test_no_more_readers_of_one_answer_than_may() -> None:
+    answer, connections = followed(), Connections(15, 10, most_readers=1)
+    async with following(answer, connections) as (reader, _):
+        with pytest.raises(Crowded):
+            await connections.serve(cast(Any, None), answer, 0, "start")
+        append(answer.log, Done("end_turn"))
+        await reader.rest()
+    async with following(answer, connections) as (reader, _):
+        assert "done" in (await reader.rest())[-1].json, "its place is free again"
 
 
 def test_no_more_than_the_limit_is_admitted() -> None:
@@ -236,6 +298,6 @@ async def test_bytes_are_written_as_they_stand_in_the_log(small_index: Any) -> N
         reader = await server.stream(query=QUESTION)
         start = await reader.next()
         await reader.rest()
-        answer, _ = server.answers.find(start.id)
+        answer, _ = await server.answers.find(start.id)
         assert reader.bytes.partition(b"\n\n")[2] == answer.log.since(0)
         assert read_events(reader.bytes)[0] == start

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
-from server import CHAT, EVENT_STREAM, QUESTION, SEARCH, STREAM, Reader, Server, serving, starting
+from server import ANSWERS_BY_ID, CHAT, EVENT_STREAM, QUESTION, SEARCH, STREAM, Reader, Server, serving, starting
 
+from zantara_stream.answers.database import Database
 from zantara_stream.errors import NotNow, RequestError
 from zantara_stream.testing import HashingEmbedder, ScriptedAnswerer
 from zantara_stream.web.failures import ENDINGS, ended_response, error_response, failures
@@ -152,6 +154,10 @@ def _draining(server: Server) -> None:
     server.answers.draining = True
 
 
+def _without_journal(server: Server) -> None:
+    vars(server.answers.journal)["problem"] = "the disk is full"
+
+
 def _nothing(server: Server) -> None:
     """The index is missing as it is."""
 
@@ -162,6 +168,7 @@ REFUSALS: list[tuple[str, int, Callable[[Server], None], dict[str, Any]]] = [
     ("overloaded", 5, _nothing, {"max_answers": 0}),
     ("draining", 5, _draining, {}),
     ("index_unavailable", 10, _nothing, {"missing": True}),
+    ("journal_unavailable", 5, _without_journal, {}),
 ]
 
 
@@ -226,6 +233,59 @@ async def test_other_clients_get_503_and_retry_after(
             assert set(body) == KEYS
             assert (body["code"], body["retryable"]) == (code, True)
     assert answerer.prompts == []
+
+
+@pytest.mark.parametrize("named", ["continuity_id", "last_event_id", "id"])
+async def test_too_many_readers_of_one_answer_are_refused_for_now(small_index: Path, named: str) -> None:
+    answerer = ScriptedAnswerer("a", gate := asyncio.Event())
+    async with serving(small_index, answerer, max_readers=1) as server:
+        reader = await server.stream(continuity_id="c")
+        start = await reader.next()
+        path = f"{ANSWERS_BY_ID}/{start.json['answer']}/events" if named == "id" else STREAM
+        asked = {"continuity_id": "c", "query": QUESTION} if named == "continuity_id" else {"last_event_id": start.id}
+        async with await server.get(path, None, **asked) as response:
+            assert (response.status, response.headers["Retry-After"]) == (429, "5")
+            assert set(await response.json()) == KEYS
+            assert (await response.json())["code"] == "rate_limited"
+        refused = Reader(await server.get(path, EVENT_STREAM, **asked))
+        (event,) = await refused.rest()
+        assert (refused.response.status, event.event) == (200, "unavailable")
+        assert event.json == {"code": "rate_limited", "retryable": True, "retryAfter": 5}
+        gate.set()
+        assert await reader.text() == "a"
+        assert await Reader(await server.get(path, EVENT_STREAM, **asked)).text() == "a"
+    assert len(answerer.prompts) == 1
+
+
+async def test_an_answer_that_was_refused_by_a_full_disk_is_answered_once_it_is_mended(
+    small_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    answerer = ScriptedAnswerer("a", gate := asyncio.Event(), "b")
+    journal = f"sqlite:///{tmp_path}/answers.db"
+    async with serving(small_index, answerer, journal=journal, lease=0.2) as server:
+        reader = await server.stream(continuity_id="c")
+        await reader.next()
+        last = await reader.next()
+        with monkeypatch.context() as broken:
+            for work in ("create", "commit", "probe", "renew", "claim"):
+                broken.setattr(Database, work, full)
+            gate.set()
+            (end,) = await reader.rest()
+            assert (end.json["code"], end.json["retryable"], end.id) == ("journal_unavailable", True, last.id)
+            async with await server.post(STREAM, {"query": QUESTION}) as response:
+                assert (response.status, (await response.json())["code"]) == (503, "journal_unavailable")
+            async with await server.get("/ready") as response:
+                assert (response.status, (await response.json())["code"]) == (503, "journal_unavailable")
+            (event,) = await (await server.stream(EVENT_STREAM)).rest()
+            assert (event.event, event.json["code"]) == ("unavailable", "journal_unavailable")
+        back = await server.resume(last.id)  # which shows how it is taken up again
+        assert await back.text() == "ab"
+        async with await server.get("/ready") as response:
+            assert response.status == 200
+    assert [prompt.written for prompt in answerer.prompts] == ["", "a"]
 
 
 async def test_what_waiting_does_not_mend_keeps_its_status_for_an_event_source(small_index: Path) -> None:

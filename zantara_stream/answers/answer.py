@@ -9,6 +9,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from ..errors import Internal, JournalUnavailable, ModelError, RequestError
 from .events import Done, Event, Failed, added, split
@@ -60,11 +61,10 @@ class Answer:
 
     def write(self, journal: Journal, lease: Lease, produce: Produce) -> None:
         """Let `produce` write the rest of the log, in a task of its own."""
-        self._writer = Writer(
-            self.log, journal, lease, self.opening.started, self._lifetimes.log, self._close, self._lost
-        )
-        self._task = asyncio.create_task(self._write(self._writer, produce), name=f"answer {self.id}")
-        self._task.add_done_callback(self._ended)
+        writer = Writer(self.log, journal, lease, self.opening.started, self._lifetimes.log, self._close, self._lost)
+        self._writer = writer
+        self._task = asyncio.create_task(self._write(writer, produce), name=f"answer {self.id}")
+        self._task.add_done_callback(partial(self._ended, writer))  # by then another may write it here
         self._become(CLAIMED)
         if self.stop_wanted:
             self.stop()
@@ -105,13 +105,12 @@ class Answer:
                     writer.append(Done("max_tokens", self._model, self._usage))
                     return
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, writer: Writer, task: asyncio.Task[None]) -> None:
         # A callback, because a task that is cancelled before its first step never runs a handler of its own.
-        assert self._writer is not None
         error = None if task.cancelled() else task.exception()
-        if not self._writer.closed:
-            if self.state == RUNNING and not self._writer.broken:
-                self._writer.append(self._terminal(task))
+        if not writer.closed:
+            if self.state == RUNNING and not writer.broken:
+                writer.append(self._terminal(task))
         elif error is not None:
             internal_error(error, f"answer {self.id}, after its end")
 

@@ -137,6 +137,9 @@ class Answers:
         """The answer and offset that an event id names. Raises `AnswerExpired`."""
         name, offset = parse_event_id(event_id)
         answer = await self.get(name)
+        if offset > answer.log.tail and answer.state == FOLLOWED:
+            # Whoever comes from the node that writes it may have seen more than this one has.
+            answer = await self._once(f"answer {name}", self._load(name))
         if offset > answer.log.tail:
             raise AnswerExpired
         return answer, offset
@@ -196,8 +199,9 @@ class Answers:
         await self.journal.touch(unread)
         read = {name for name, answer in self._answers.items() if answer.log.readers}
         for name in await self.journal.expire(self.lifetimes.retention, read):
-            self._answers.pop(name, None)
             self._cached.pop(name, None)
+            if (answer := self._answers.pop(name, None)) is not None:
+                answer.break_off(AnswerExpired())  # where this node has not noticed that another one finished it
 
     async def _follow(self) -> None:
         """Show what the journal has got of answers that are written elsewhere, and let go of those nobody reads."""

@@ -1,0 +1,65 @@
+"""The long run: `make faults`. Prints a table and writes docs/faults.md."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from zantara_stream.retrieval import builder
+from zantara_stream.retrieval.reading import fingerprint, read_folder
+from zantara_stream.testing import HashingEmbedder
+
+from .scenarios import SCENARIOS, Outcome
+
+ROOT = Path(__file__).parent.parent.parent
+HEAD = """\
+# What was done to it
+
+Written by `make faults`, which does each fault to real server processes on loopback sockets: a small index, the real
+SDK against a stand-in of the Messages API, the SQLite journal. Row numbers are those of the project's fault matrix. An
+independent checker compares every byte that every reader got with the journal's file: text chunks numbered 1 to n,
+none lost, none twice, in order; one terminal event; the same events as the journal; the text that the model was to
+write; and no more requests to the model than one an answer and one for each takeover or mended break.
+
+| row | fault | answers | readers | model requests | held | |
+|---|---|---|---|---|---|---|
+"""
+
+
+def line(outcome: Outcome) -> str:
+    """One row of the table."""
+    held = "yes" if not outcome.problems else f"**no** ({outcome.problems[0]})"
+    cells = (outcome.row, outcome.fault, outcome.answers, outcome.readers, outcome.requests, held, outcome.notes)
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+async def run(folder: Path) -> list[str]:
+    """Every scenario in its long version."""
+    documents = folder / "documents"
+    documents.mkdir()
+    (documents / "one.md").write_text("# Permits\n\nA question about permits is answered here.\n")
+    index = folder / "index"
+    builder.build(read_folder(documents), HashingEmbedder(), index, fingerprint(documents))
+    lines = []
+    for scenario, (_, size) in SCENARIOS.items():
+        print(f"{scenario.__name__} …", end=" ", flush=True, file=sys.stderr)
+        outcome = await scenario(folder / scenario.__name__, index, size)
+        print("held" if not outcome.problems else outcome.problems[:3], file=sys.stderr)
+        lines.append(line(outcome))
+    return lines
+
+
+def main() -> int:
+    """Run, print, write."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = asyncio.run(run(Path(folder)))
+    table = HEAD + "\n".join(lines) + "\n"
+    print(table)
+    (ROOT / "docs" / "faults.md").write_text(table, encoding="utf-8")
+    return int("**no**" in table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""A server in a process of its own, as `serve` runs it, with a small index and Claude at a stand-in's address.
+
+python tests/faults/node.py INDEX PORT        (settings from the environment; the address is printed)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+from zantara_stream import app
+from zantara_stream.config import load_settings
+from zantara_stream.generation import claude
+from zantara_stream.generation.answerer import Answerer
+from zantara_stream.retrieval.library import Library
+from zantara_stream.testing import HashingEmbedder
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    index, port = sys.argv[1:]
+    logging.basicConfig(level=logging.WARNING)
+    if claude_at := os.environ.get("ANTHROPIC_BASE_URL"):
+        options = claude.ClaudeOptions(api_key="test", base_url=claude_at, silence=1.5)
+
+        def answerer(*_: object) -> Answerer:
+            return claude.ClaudeAnswerer("claude-haiku-4-5", options)
+
+        app.make_answerer = answerer  # type: ignore[assignment]
+
+    def library(*_: object) -> Library:
+        return Library(Path(index), HashingEmbedder)
+
+    app.make_library = library  # type: ignore[assignment]
+    settings = load_settings(os.environ, None, {"index": index, "port": port})
+    asyncio.run(app.serve(settings, lambda line: print(line, flush=True)))
+
+
+if __name__ == "__main__":
+    main()

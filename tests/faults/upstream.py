@@ -1,0 +1,116 @@
+"""A stand-in of the Messages API for faults: paced, with a known text for each question, and able to break.
+
+A request that ends with the beginning of the answer gets the rest of it, as the real one does for a prefill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+PACE = 0.02  # seconds from chunk to chunk
+BREAKS = ("error event", "cut body", "end too early", "malformed JSON", "cut UTF-8", "stall")
+
+
+def text_of(question: str, words: int = 60) -> str:
+    """The answer to a question: words of several scripts, made from the question alone."""
+    draw = random.Random(question)
+    made = [
+        f"{draw.choice(['permit', 'pajak', 'società', 'é🙂', 'Rp 10.000.000', 'visa.', '|'])}{n}" for n in range(words)
+    ]
+    return "".join(word + draw.choice([" ", " ", " ", "\n", "\n\n"]) for word in made).rstrip()
+
+
+class Upstream:
+    """The server; `breaks` are taken one a request, in order, each after some chunks."""
+
+    def __init__(self, pace: float = PACE) -> None:
+        self.pace = pace
+        self.requests: Counter[str] = Counter()  # by question
+        self.left = 0  # closed by the client before their end
+        self.breaks: list[str] = []
+
+    @property
+    def url(self) -> str:
+        """Its base address."""
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Upstream]:
+        """Serve on a free port of the loopback."""
+        app = web.Application(client_max_size=2**24)
+        app.add_routes([web.post("/v1/messages", self._messages)])
+        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        try:
+            yield self
+        finally:
+            await self._runner.cleanup()
+
+    async def _messages(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        question, written = _asked(body["messages"])
+        self.requests[question] += 1
+        rest = text_of(question)[len(written) :]
+        broken = self.breaks.pop(0) if self.breaks else ""
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        try:
+            await response.prepare(request)
+            await self._write(request, response, rest, broken)
+        except (asyncio.CancelledError, ConnectionError):
+            self.left += not broken
+            raise
+        return response
+
+    async def _write(self, request: web.Request, response: web.StreamResponse, rest: str, broken: str) -> None:
+        usage = {"input_tokens": 10, "output_tokens": 1}
+        await _event(response, {"type": "message_start", "message": {"usage": usage}})
+        await _event(
+            response, {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+        )
+        for place in range(0, len(rest), 7):
+            if broken and place > 70:
+                await _break(request, response, broken)
+                return
+            delta = {"type": "text_delta", "text": rest[place : place + 7]}
+            await _event(response, {"type": "content_block_delta", "index": 0, "delta": delta})
+            await asyncio.sleep(self.pace)
+        await _event(response, {"type": "content_block_stop", "index": 0})
+        ending = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 60}}
+        await _event(response, ending)
+        await _event(response, {"type": "message_stop"})
+
+
+def _asked(messages: list[dict[str, Any]]) -> tuple[str, str]:
+    """The question, and the beginning of the answer that the request ends with."""
+    written = messages.pop()["content"] if messages[-1]["role"] == "assistant" else ""
+    question = messages[-1]["content"][-1]["text"].partition("\n\n(The search")[0]
+    return question, written
+
+
+async def _event(response: web.StreamResponse, data: dict[str, Any]) -> None:
+    await response.write(f"event: {data['type']}\ndata: {json.dumps(data)}\n\n".encode())
+
+
+async def _break(request: web.Request, response: web.StreamResponse, how: str) -> None:
+    match how:
+        case "error event":
+            error = {"type": "overloaded_error", "message": "Overloaded"}
+            await _event(response, {"type": "error", "error": error})
+        case "cut body":
+            assert request.transport is not None
+            request.transport.abort()
+        case "malformed JSON":
+            await response.write(b'event: content_block_delta\ndata: {"type":"content_block_delta","del\n\n')
+        case "cut UTF-8":
+            await response.write(b'event: content_block_delta\ndata: {"type":"\xf0\x9f\n\n')
+        case "stall":
+            await asyncio.Event().wait()
