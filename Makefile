@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check format test-services clean
+.PHONY: run test check faults format test-services clean
 
 run: .venv/serving
 	@$(BIN)/python scripts/build_index.py documents || [ $$? -eq 3 ]
@@ -22,6 +22,10 @@ check: .venv/testing
 format: .venv/testing
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Faults done to real servers, the long version: some minutes, and docs/faults.md is written.
+faults: .venv/testing
+	PYTHONPATH=tests $(BIN)/python -m faults
 
 test-services:
 	./scripts/test_services.sh

@@ -1,7 +1,12 @@
 #!/bin/sh
 # Install the system packages that some tests need (Debian). What is there already is left alone.
 set -eu
-[ -x /usr/bin/chromium ] && exit 0
+missing=""
+[ -x /usr/bin/chromium ] || missing="$missing chromium"
+[ -x /usr/sbin/ip ] || [ -x /sbin/ip ] || missing="$missing iproute2"
+ls /usr/lib/*/faketime/libfaketime.so.1 > /dev/null 2>&1 || missing="$missing libfaketime"
+[ -z "$missing" ] && exit 0
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
 as_root apt-get update -qq
-as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
+# shellcheck disable=SC2086
+as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing

@@ -348,8 +348,10 @@ async def test_a_lease_that_was_lost_is_not_renewed_and_keeps_nobody_out(doors: 
 
 async def test_a_lease_that_is_released_is_free_at_once_with_all_that_was_appended(doors: Doors) -> None:
     a, b = await create(doors.here, "A"), await create(doors.here, "B")
-    doors.here.append(a, block("A", 1), lambda error: None)
+    outcomes: list[Exception | None] = []
+    doors.here.append(a, block("A", 1), outcomes.append)
     await doors.here.release([a])
+    assert outcomes == [None]
     ((lease, stored),) = await doors.there.claim(9)
     assert (lease, stored.frames) == (Lease("A", 2), (block("A", 1),))
     await write(doors.here, b, block("B", 1))

@@ -17,11 +17,13 @@ from zantara_stream.generation import claude
 from zantara_stream.generation.answerer import Answerer
 from zantara_stream.retrieval.library import Library
 from zantara_stream.testing import HashingEmbedder
+from zantara_stream.web import sse
 
 
 def main() -> None:
     """Serve until told to stop."""
     index, port = sys.argv[1:]
+    sse.WRITE_DEADLINE = 2.0  # seconds, so that there is no need to wait for 20
     logging.basicConfig(level=logging.WARNING)
     if claude_at := os.environ.get("ANTHROPIC_BASE_URL"):
         options = claude.ClaudeOptions(api_key="test", base_url=claude_at, silence=1.5)

@@ -23,7 +23,7 @@ from typing import Any
 
 from aiohttp import ClientSession
 
-from . import checker
+from . import cable, checker
 from .client import Reader, session
 from .process import Node
 from .upstream import BREAKS, Upstream, text_of
@@ -59,11 +59,16 @@ class House:
     readers: list[Reader] = field(default_factory=list)
 
     def ask(
-        self, count: int, each: int = 1, cut: Callable[[], int] = lambda: 0, url: str = ""
+        self,
+        count: int,
+        each: int = 1,
+        cut: Callable[[], int] = lambda: 0,
+        url: str = "",
+        name: str = "Question",
     ) -> list[asyncio.Task[None]]:
         """So many questions, each by `each` readers."""
         made = [
-            Reader(url or self.node.url, f"Question {n}?", f"q{n}", cut)
+            Reader(url or self.node.url, f"{name} {n}?", f"q{n}", cut)
             for n in range(len(self.readers), len(self.readers) + count)
             for _ in range(each)
         ]
@@ -266,35 +271,83 @@ def _without_farewells(readers: list[Reader]) -> None:
 
 
 async def slow(folder: Path, index: Path, size: int) -> Outcome:
-    """Rows 5 and 6: readers that take nothing are dropped, cost little, and nobody else notices."""
-    async with house(folder, index, pace=0.01) as h:
+    """Rows 5 and 6: readers that take nothing, and one that is frozen, are dropped, cost little, and nobody waits."""
+    async with house(folder, index, pace=0.001) as h:
         before = h.node.memory
-        stuck = [await _stuck(h.node, "Question 0?&continuity_id=q0") for _ in range(size)]
-        await asyncio.gather(*h.ask(1, each=2))
-        outcome = h.check(Outcome("5, 6", "readers that take nothing", 1, size + 2))
-        gaps = _gaps(h.readers[0])
-        outcome.notes = (
-            f"{(h.node.memory - before) / size:.0f} KiB resident each; others' gaps p50 {median(gaps):.3f} s"
-        )
+        tasks = h.ask(1, each=2, name="Long question")
+        await h.readers[0].first.wait()
+        query = f"{h.readers[0].query}&continuity_id=q0".replace(" ", "%20").replace("?&", "%3F&")
+        path = f"/bali-zero/chat-stream?query={query}"
+        frozen = await cable.reader(h.node.port, path, "127.0.0.1")
+        frozen.send_signal(signal.SIGSTOP)
+        stuck = [await _stuck(h.node, path) for _ in range(size)]
+        kernel = 0
+        while not all(task.done() for task in tasks):
+            kernel = max(kernel, max(_unacknowledged(h.node.port), default=0))
+            await asyncio.sleep(0.1)
+        more = (h.node.memory - before) / (size + 3)
+        outcome = h.check(Outcome("5, 6", "readers that take nothing, one frozen by SIGSTOP", 1, size + 3))
+        async with asyncio.timeout(10):
+            while _unacknowledged(h.node.port):  # noqa: ASYNC110 (it is in another process)
+                await asyncio.sleep(0.1)  # until the last of them is dropped
+        frozen.kill()
         for one in stuck:
             one.close()
+        outcome.notes = (
+            f"log of {len(b''.join(h.readers[0].received)) >> 10} KiB; at most {kernel >> 10} KiB in the kernel and "
+            f"{more:.0f} KiB resident each; others' gaps p50 {median(_gaps(h.readers[0])) * 1e3:.0f} ms"
+        )
+        outcome.need(kernel <= 320 << 10, f"{kernel >> 10} KiB in the kernel of one")
         return outcome
 
 
-async def _stuck(node: Node, query: str) -> socket.socket:
+async def _stuck(node: Node, path: str) -> socket.socket:
     one = socket.socket()
     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     one.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(one, ("127.0.0.1", node.port))
-    path = "/bali-zero/chat-stream?query=" + query.replace(" ", "%20").replace("?&", "%3F&")
     await loop.sock_sendall(one, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return one
+
+
+def _unacknowledged(port: int) -> list[int]:
+    """The bytes that the kernel holds for each connection of the server, where it holds any.
+
+    https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html
+    """
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    queues = [int(line[4].split(":")[0], 16) for line in lines if line[1].endswith(f":{port:04X}") and line[3] == "01"]
+    return [queue for queue in queues if queue]
 
 
 def _gaps(reader: Reader) -> list[float]:
     stamps = [d["timestamp"] for r in reader.received for _, _, d in checker.blocks(r) if "text" in d]
     return [later - earlier for earlier, later in pairwise(stamps)]
+
+
+async def vanished(folder: Path, index: Path, size: int) -> Outcome:
+    """Row 4: the cable of the only reader that may be is cut; its place is free within 30 s."""
+    async with cable.cable(), house(folder, index, pace=0.5, host=cable.HERE, max_connections=1, grace=0.5) as h:
+        there = await cable.reader(h.node.port, "/bali-zero/chat-stream?query=Question")
+        await cable.cut()
+        began = time.monotonic()
+        async with asyncio.timeout(60):
+            while not await _admitted(h):  # noqa: ASYNC110 (it is in another process)
+                await asyncio.sleep(0.2)
+        took = time.monotonic() - began
+        there.kill()
+        outcome = Outcome("4", "reader vanishes without FIN", 1, 1, notes=f"its place was free after {took:.0f} s")
+        outcome.need(took < 30, f"its place was free after {took:.0f} s")
+        await _until(lambda: h.upstream.left >= 1)
+        outcome.requests = h.upstream.requests.total()
+        return outcome
+
+
+async def _admitted(h: House) -> bool:
+    address = f"{h.node.url}/bali-zero/answers/{'A' * 22}/events"  # which costs nothing
+    async with h.session.get(address) as response:
+        return response.status == 200
 
 
 async def clock(folder: Path, index: Path, size: int) -> Outcome:
@@ -380,6 +433,7 @@ SCENARIOS: dict[
     dropped: (10, 200),
     killed: (50, 200),
     terminated: (10, 100),
+    vanished: (1, 1),
     slow: (5, 50),
     upstream_breaks: (1, 10),
     always_broken: (2, 20),

@@ -19,9 +19,10 @@ PACE = 0.02  # seconds from chunk to chunk
 BREAKS = ("error event", "cut body", "end too early", "malformed JSON", "cut UTF-8", "stall")
 
 
-def text_of(question: str, words: int = 60) -> str:
+def text_of(question: str) -> str:
     """The answer to a question: words of several scripts, made from the question alone."""
     draw = random.Random(question)
+    words = 3000 if question.startswith("Long") else 60
     made = [
         f"{draw.choice(['permit', 'pajak', 'società', 'é🙂', 'Rp 10.000.000', 'visa.', '|'])}{n}" for n in range(words)
     ]

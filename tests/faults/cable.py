@@ -1,0 +1,62 @@
+"""A peer behind a cable that can be cut: a network namespace of its own, and a pair of virtual interfaces.
+
+Needs root and iproute2. Nothing of the machine's own network is touched, and it is gone at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+HERE, THERE = "10.231.77.1", "10.231.77.2"
+NAME = f"zs{os.getpid() % 100_000}"
+READ = """import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+s.sendall(sys.argv[3].encode())
+while piece := s.recv(9999): print(piece, flush=True)"""
+
+
+def possible() -> bool:
+    """Whether a namespace can be made here."""
+    return os.geteuid() == 0 and shutil.which("ip") is not None
+
+
+async def _ip(*words: str) -> None:
+    process = await asyncio.create_subprocess_exec("ip", *words)
+    assert await process.wait() == 0, f"ip {' '.join(words)}"
+
+
+@asynccontextmanager
+async def cable() -> AsyncIterator[None]:
+    """The cable, while it is needed."""
+    await _ip("netns", "add", NAME)
+    try:
+        await _ip("link", "add", f"{NAME}a", "type", "veth", "peer", "name", f"{NAME}b", "netns", NAME)
+        await _ip("addr", "add", f"{HERE}/30", "dev", f"{NAME}a")
+        await _ip("link", "set", f"{NAME}a", "up")
+        await _ip("-n", NAME, "addr", "add", f"{THERE}/30", "dev", f"{NAME}b")
+        await _ip("-n", NAME, "link", "set", f"{NAME}b", "up")
+        yield
+    finally:
+        await _ip("netns", "del", NAME)
+
+
+async def reader(port: int, path: str, host: str = HERE) -> asyncio.subprocess.Process:
+    """A process, by default at the other end of the cable, that reads a stream and has got something of it."""
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    there = ("ip", "netns", "exec", NAME) if host == HERE else ()
+    command = (*there, sys.executable, "-c", READ, host, str(port), request)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    while b"text" not in await process.stdout.readline():
+        pass
+    return process
+
+
+async def cut() -> None:
+    """Pull the cable: neither end hears anything, a FIN included."""
+    await _ip("-n", NAME, "link", "set", f"{NAME}b", "down")
