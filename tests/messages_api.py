@@ -15,6 +15,9 @@ of texts, `Cited` and `Thinking` blocks, with pacing steps between them; `until`
     answer("Hel").until("content_block_stop").then(error_event("overloaded_error"))
     answer("Hel").until("content_block_stop").then(asyncio.Event())
 
+Where a reply depends on the request it is a function of it, queued or as `default`: `continuing` makes one that
+writes a known text, and only the rest of it where the request holds its beginning.
+
 https://docs.anthropic.com/en/api/messages-streaming
 """
 
@@ -24,7 +27,7 @@ import asyncio
 import json
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import TracebackType
@@ -51,11 +54,11 @@ class Stream:
     at_a_time: int = 0  # bytes in one write; 0 for an event
     hold: asyncio.Event | None = None
 
-    def until(self, kind: str) -> Stream:
-        """The same without the first event of that kind and what follows it."""
+    def until(self, kind: str, number: int = 1) -> Stream:
+        """The same without the first event of that kind, or that many-th, and what follows it."""
         mark = b"event: " + kind.encode() + b"\n"
-        place = next(n for n, step in enumerate(self.steps) if isinstance(step, bytes) and step.startswith(mark))
-        return replace(self, steps=self.steps[:place])
+        places = [n for n, step in enumerate(self.steps) if isinstance(step, bytes) and step.startswith(mark)]
+        return replace(self, steps=self.steps[: places[number - 1]])
 
     def then(self, *steps: bytes | float | asyncio.Event | Step) -> Stream:
         """The same with more steps at its end."""
@@ -89,9 +92,6 @@ class Thinking:
     text: str
 
 
-Content = str | Cited | Thinking | float | asyncio.Event
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """What was asked; the body is None where there was none."""
@@ -100,6 +100,10 @@ class Request:
     path: str
     headers: Mapping[str, str]
     body: Any
+
+
+Replying = Reply | Callable[[Request], Reply]
+Content = str | Cited | Thinking | float | asyncio.Event
 
 
 def event(data: Mapping[str, Any]) -> bytes:
@@ -141,6 +145,41 @@ def answer(
 ) -> Stream:
     """A whole message: texts in one block each stretch, other blocks by themselves, pacing where it stands."""
     return Stream(tuple(_message(content, stop_reason)), at_a_time, hold)
+
+
+def continuing(text: str, *, size: int = 7, repeated: int = 0) -> Callable[[Request], Reply]:
+    """A model that always writes this text, in pieces of that many characters; of an answer that has begun, the rest.
+
+    After a prefill it goes on with the next character. Where it is shown the beginning and asked for the rest, it
+    repeats the last so many words of it.
+    """
+
+    def reply(request: Request) -> Reply:
+        written, prefilled = beginning(request)
+        if written != written.rstrip():
+            return http_error(400, "final assistant content cannot end with trailing whitespace")
+        if not text.startswith(written):
+            return http_error(400, "this model begins its answer with other words")
+        rest = text[len(written) if prefilled else _before(written, repeated) :]
+        return answer(*(rest[place : place + size] for place in range(0, len(rest), size)))
+
+    return reply
+
+
+def beginning(request: Request) -> tuple[str, bool]:
+    """How a request says that the answer begins ("" where it does not), and whether as a prefill."""
+    messages: list[dict[str, Any]] = [{"content": ""}, *request.body["messages"]]
+    before, last = messages[-2:]
+    if last["role"] == "assistant":
+        return str(last["content"]), True
+    asks_for_the_rest = isinstance(last["content"], str)  # a question comes as blocks
+    return (str(before["content"]) if asks_for_the_rest else ""), False
+
+
+def _before(text: str, words: int) -> int:
+    """Where the last so many words of a text begin."""
+    starts = [found.start() for found in re.finditer(r"\S+", text)]
+    return starts[-words:][0] if words and starts else len(text)
 
 
 def _message(content: tuple[Content, ...], stop_reason: str) -> Iterator[bytes | float | asyncio.Event]:
@@ -222,7 +261,7 @@ def http_error(status: int, message: str = "", *, kind: str = "", retry_after: f
 class MessagesAPI:
     """The server; `default` is its reply where none is queued. `url` is its base address."""
 
-    def __init__(self, default: Reply | None = None) -> None:
+    def __init__(self, default: Replying | None = None) -> None:
         self.default = default
         self.model_reply: Failure | None = None  # instead of the model's description
         self.requests: list[Request] = []
@@ -230,7 +269,7 @@ class MessagesAPI:
         self.client_left = asyncio.Event()  # a client closed its connection before the reply's end
         self.open = 0  # streams being written
         self.left = 0  # closed by the client before their end
-        self._queue: deque[Reply] = deque()
+        self._queue: deque[Replying] = deque()
         self._stopping = False
         app = web.Application(client_max_size=64 * 2**20)
         app.add_routes([web.post("/v1/messages", self._messages), web.get("/v1/models/{id}", self._model)])
@@ -253,13 +292,15 @@ class MessagesAPI:
         """The base address, without `/v1`."""
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
-    def queue(self, *replies: Reply) -> None:
+    def queue(self, *replies: Replying) -> None:
         """Replies to the next requests for messages."""
         self._queue.extend(replies)
 
     async def _messages(self, http: web.Request) -> web.StreamResponse:
         self._record(http, await http.json())
         reply = self._queue.popleft() if self._queue else self.default
+        if callable(reply):
+            reply = reply(self.requests[-1])
         if reply is None:
             reply = replace(http_error(500, "no reply is queued"), headers={"x-should-retry": "false"})
         if isinstance(reply, Failure):

@@ -1,137 +1,284 @@
-"""An answer that is gone on with, from the question to the reader."""
+"""A model that breaks off in mid-answer, end to end: its readers see one whole answer, or one error at last."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from messages_api import CUT, MessagesAPI, Stream, answer, error_event
-from server import QUESTION, data, serving
+from messages_api import (
+    CUT,
+    OUTPUT_TOKENS,
+    USAGE,
+    Cited,
+    MessagesAPI,
+    Reply,
+    Replying,
+    Request,
+    Step,
+    Stream,
+    answer,
+    beginning,
+    citation,
+    continuing,
+    error_event,
+    http_error,
+)
+from server import QUESTION, Server, data, never, serving
 
-from zantara_stream.answers import answer as module
-from zantara_stream.answers.events import Citation, Done, Event, Sources, Stamp, Text, encode
-from zantara_stream.answers.fold import Folded, fold
-from zantara_stream.errors import AnswerExpired
-from zantara_stream.generation.answerer import Finish, Turn
+from zantara_stream.answers import answer as one_answer
 from zantara_stream.generation.claude import ClaudeAnswerer, ClaudeOptions
-from zantara_stream.generation.extractive import ExtractiveAnswerer
-from zantara_stream.pipeline import Pipeline, Question
-from zantara_stream.retrieval.library import Library
-from zantara_stream.testing import HashingEmbedder, ScriptedAnswerer
+
+TEXT = "Late renewal is fined Rp 1.000.000 a day.\n\n- **At most** Rp 10.000.000, perché\u2028no 🙂.\n- Very, very late: \tno."
+PREFILLED, ASKED_IN_WORDS = "claude-haiku-4-5", "claude-sonnet-4-6"
+PATIENT, IMPATIENT = 60.0, 0.2  # seconds of silence; the second where silence is what is tested
+TRIES = 4  # the first one too
+
+Break = tuple[bytes | asyncio.Event | Step, ...]
+
+BREAKS: dict[str, Break] = {
+    "busy": (error_event("overloaded_error"),),
+    "internal error": (error_event("api_error", "Internal server error"),),
+    "cut body": (CUT,),
+    "cut in an event": (b'event: content_block_delta\ndata: {"type":"content_bl', CUT),
+    "clean end too early": (),
+    "malformed JSON": (b'event: content_block_delta\ndata: {"type":"content_block_delta","del\n\n',),
+    "cut UTF-8": (b'data: {"type":"\xf0\x9f\x98', CUT),
+    "not UTF-8": (b'data: {"type":"\xf0\x9f"}\n\n',),
+    "stall": (never(),),
+}
+every_break = pytest.mark.parametrize("broken", BREAKS)
+both_ways = pytest.mark.parametrize("model", [PREFILLED, ASKED_IN_WORDS])
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAUSES", (0.0, 0.0, 0.0))
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go on at once."""
+    monkeypatch.setattr(one_answer, "PAUSES", (0.0,) * (TRIES - 1))
 
 
-@pytest.fixture
-async def library(small_index: Path) -> AsyncIterator[Library]:
-    """The small index, open."""
-    library = Library(small_index, HashingEmbedder)
-    await library.open()
-    yield library
-    library.close()
+@asynccontextmanager
+async def mended(
+    index: Path, default: Replying, model: str = PREFILLED, silence: float = PATIENT
+) -> AsyncIterator[tuple[MessagesAPI, Server]]:
+    """A server whose model is the stand-in."""
+    async with MessagesAPI(default) as api:
+        answerer = ClaudeAnswerer(model, ClaudeOptions("test", api.url, silence, retries=0))
+        async with serving(index, answerer) as server:
+            yield api, server
 
 
-def written(events: list[Event]) -> Folded:
-    """What a log has to which these were appended."""
-    chunks, frames = 0, []
-    for offset, event in enumerate(events, 1):
-        chunks += isinstance(event, Text)
-        frames.append(encode(event, Stamp("A", offset, chunks, 1.0 + offset, 1.0, None)))
-    return fold(frames)
+def breaking(broken: str, pieces: int, size: int = 7) -> Any:
+    """What writes some pieces of the text, or of the rest of it, and breaks in that way."""
+
+    def reply(request: Request) -> Reply:
+        whole = continuing(TEXT, size=size)(request)
+        assert isinstance(whole, Stream)
+        return whole.until("content_block_delta", pieces + 1).then(*BREAKS[broken])
+
+    return reply
 
 
-async def events_of(pipeline: Pipeline, before: Folded | None = None) -> list[Event]:
-    """The events that a pipeline yields."""
-    return [event async for event in pipeline.answer(Question(QUESTION), before)]
+def silence_for(broken: str) -> float:
+    return IMPATIENT if broken == "stall" else PATIENT
 
 
-def comparable(events: list[Event]) -> list[Event]:
-    """Without what differs from one run to the next."""
-    return [Done(e.stop_reason, e.model, e.usage, e.used_rag) if isinstance(e, Done) else e for e in events]
+async def events_of(server: Server) -> list[Any]:
+    """The data of one answer's events."""
+    events = data(await (await server.stream()).rest())
+    assert_one_sequence(events)
+    return events
 
 
-async def test_an_extractive_answer_made_again_gives_exactly_the_rest_wherever_it_broke(library: Library) -> None:
-    pipeline = Pipeline(library, ExtractiveAnswerer(library))
-    whole = await events_of(pipeline)
-    assert any(isinstance(event, Citation) for event in whole)
-    for cut in range(len(whole)):
-        rest = await events_of(pipeline, written(whole[:cut]))
-        assert comparable(rest) == comparable(whole[cut:])
+def assert_one_sequence(events: list[Any]) -> None:
+    """Text is counted without gaps, and there is one end, which is the last event."""
+    texts = [event["sequenceNumber"] for event in events if "text" in event]
+    assert texts == [*range(1, len(texts) + 1)]
+    assert ["done" in event for event in events] == [False] * (len(events) - 1) + [True]
+    assert events[-1]["sequenceNumber"] == len(texts)
 
 
-async def test_an_extractive_answer_over_other_documents_is_not_gone_on_with(library: Library) -> None:
-    with pytest.raises(AnswerExpired):
-        await events_of(Pipeline(library, ExtractiveAnswerer(library)), Folded(text="What never stood there"))
+def text_of(events: list[Any]) -> str:
+    return "".join(event.get("text", "") for event in events)
 
 
-async def test_where_only_the_end_is_missing_the_model_is_not_asked(library: Library) -> None:
-    answerer = ScriptedAnswerer("x")
-    before = Folded(text="all", sources=[{"source": "S"}], usage={"output_tokens": 3})
-    (done,) = await events_of(Pipeline(library, answerer), before)
-    assert (done, answerer.prompts) == (Done("end_turn", "scripted", {"output_tokens": 3}, used_rag=True), [])
+# --- Mended ------------------------------------------------------------------------------------------------
 
 
-async def test_the_model_is_given_what_is_written_and_usage_is_summed(library: Library) -> None:
-    answerer = ScriptedAnswerer(" rest", Finish(usage={"input_tokens": 2, "output_tokens": 5}))
-    events = await events_of(Pipeline(library, answerer), Folded(text="Half", usage={"input_tokens": 7}))
-    assert [prompt.written for prompt in answerer.prompts] == ["Half"]
-    assert isinstance(events[-1], Done)
-    assert events[-1].usage == {"input_tokens": 9, "output_tokens": 5}
-    assert any(isinstance(event, Sources) for event in events)
+@every_break
+@both_ways
+async def test_an_answer_that_broke_off_is_written_to_its_end(small_index: Path, model: str, broken: str) -> None:
+    async with mended(small_index, continuing(TEXT), model, silence_for(broken)) as (api, server):
+        api.queue(breaking(broken, 4))
+        events = await events_of(server)
+        assert text_of(events) == TEXT
+        assert "error" not in events[-1]
+        assert events[-1]["stopReason"] == "end_turn"
+        assert len(api.requests) == 2
+        assert beginning(api.requests[1]) == (TEXT[:28].rstrip(), model == PREFILLED)
+        if broken == "stall":
+            await api.client_left.wait()
 
 
-@given(st.text(), st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.text()), max_size=3), st.text())
-def test_a_question_survives_as_text(query: str, turns: list[tuple[str, str]], asker: str) -> None:
-    question = Question(query, tuple(Turn(*turn) for turn in turns), asker)
-    assert Question.from_json(question.to_json()) == question
+@both_ways
+@pytest.mark.parametrize("pieces", range(0, 13, 3))
+@pytest.mark.parametrize("repeated", [0, 2])
+async def test_it_matters_not_where_it_breaks_nor_what_the_model_repeats(
+    small_index: Path, model: str, pieces: int, repeated: int
+) -> None:
+    async with mended(small_index, continuing(TEXT, size=5, repeated=repeated), model) as (api, server):
+        api.queue(breaking("cut body", pieces))
+        assert text_of(await events_of(server)) == TEXT
+        assert len(api.requests) == 2
 
 
-# --------------------------------------------------------------------------------------- from end to end
-
-BREAKS: dict[str, Stream] = {
-    "error event": answer("Late ", "renewal").until("content_block_stop").then(error_event("overloaded_error")),
-    "cut body": answer("Late ", "renewal").until("content_block_stop").then(CUT),
-    "end too early": answer("Late ", "renewal").until("message_stop"),
-    "malformed JSON": answer("Late ", "renewal").until("content_block_stop").then(b'data: {"type":"cont\n\n'),
-    "stall": answer("Late ", "renewal").until("content_block_stop").then(5.0),
-}
+async def test_a_message_that_lacks_only_its_last_event_is_ended_without_more_text(small_index: Path) -> None:
+    async with mended(small_index, continuing(TEXT)) as (api, server):
+        api.queue(answer(TEXT).until("message_stop"))
+        events = await events_of(server)
+        assert text_of(events) == TEXT
+        assert events[-1]["stopReason"] == "end_turn"
+        assert len(api.requests) == 2
 
 
-def claude(api: MessagesAPI) -> ClaudeAnswerer:
-    """Claude, at the stand-in's address."""
-    return ClaudeAnswerer("claude-haiku-4-5", ClaudeOptions("test", api.url, 0.5, 0))
+async def test_the_end_counts_what_every_try_cost(small_index: Path) -> None:
+    async with mended(small_index, continuing(TEXT)) as (api, server):
+        api.queue(breaking("busy", 2), breaking("cut body", 2))
+        done = (await events_of(server))[-1]
+        assert done["usage"]["input_tokens"] == 3 * USAGE["input_tokens"]
+        assert done["usage"]["output_tokens"] == 2 * USAGE["output_tokens"] + OUTPUT_TOKENS
 
 
-async def whole(small_index: Path, api: MessagesAPI) -> list[Any]:
-    """The data of the events that a reader gets."""
-    async with serving(small_index, claude(api)) as server:
-        return data(await (await server.stream()).rest())
+async def test_a_reader_sees_the_rest_as_it_is_written(small_index: Path) -> None:
+    gate = asyncio.Event()
+    async with mended(small_index, answer(" two", gate, " three")) as (api, server):
+        api.queue(answer("One").until("content_block_stop").then(CUT))
+        reader = await server.stream()
+        await reader.until("start")
+        assert [(await reader.next()).json["text"] for _ in range(2)] == ["One", " two"]
+        gate.set()
+        assert await reader.text() == " three"
 
 
-@pytest.mark.parametrize("how", BREAKS)
-async def test_a_model_that_breaks_off_is_gone_on_with_and_readers_see_one_answer(small_index: Path, how: str) -> None:
-    async with MessagesAPI() as api:
-        api.queue(BREAKS[how], answer(" is fined", "."))
-        events = await whole(small_index, api)
-    assert "".join(event.get("text", "") for event in events) == "Late renewal is fined."
-    assert [event["sequenceNumber"] for event in events if "text" in event] == [1, 2, 3, 4]
-    assert [event["stopReason"] for event in events if "done" in event] == ["end_turn"]
-    assert len(api.requests) == 2
-    assert api.requests[1].body["messages"][-1] == {"role": "assistant", "content": "Late renewal"}
-    assert events[-1]["usage"]["input_tokens"] == 50
+async def test_other_readers_and_the_whole_answer_have_the_same(small_index: Path) -> None:
+    async with mended(small_index, continuing(TEXT)) as (api, server):
+        api.queue(breaking("cut UTF-8", 5))
+        first, second = [await server.stream(continuity_id="one") for _ in range(2)]
+        assert await first.text() == await second.text() == TEXT
+        _, whole = await server.answer(first.response.headers["X-Answer-Id"])
+        assert whole["text"] == TEXT
+        assert len(api.requests) == 2
 
 
-async def test_a_model_that_always_breaks_ends_in_one_retryable_error_and_the_text_is_kept(small_index: Path) -> None:
-    async with MessagesAPI(BREAKS["error event"]) as api:
-        events = await whole(small_index, api)
-    assert [event["code"] for event in events if "done" in event] == ["model_overloaded"]
-    assert events[-1]["retryable"]
-    assert "".join(event.get("text", "") for event in events).startswith("Late renewal")
-    assert len(api.requests) == 1 + len(module.PAUSES)
+async def test_a_provider_that_is_busy_after_the_break_is_asked_again(small_index: Path) -> None:
+    async with mended(small_index, continuing(TEXT)) as (api, server):
+        api.queue(breaking("cut body", 3), http_error(529))
+        assert text_of(await events_of(server)) == TEXT
+        assert len(api.requests) == 3
+
+
+async def test_a_refused_prefill_does_not_stop_the_mending(small_index: Path) -> None:
+    async with mended(small_index, continuing(TEXT)) as (api, server):
+        api.queue(breaking("cut body", 3), http_error(400, "This model does not support assistant message prefill."))
+        assert text_of(await events_of(server)) == TEXT
+        assert [beginning(request)[1] for request in api.requests] == [False, True, False]
+
+
+# --- Citations ---------------------------------------------------------------------------------------------
+
+FINE = "Late renewal is fined Rp 1 million a day."
+
+
+def place_of(request: Request, words: str) -> int:
+    """Which of the passages that the model is given has those words."""
+    question = next(turn for turn in request.body["messages"] if not isinstance(turn["content"], str))
+    return next(place for place, block in enumerate(question["content"]) if words in json.dumps(block))
+
+
+@both_ways
+async def test_citations_before_and_after_the_break_name_their_own_words(small_index: Path, model: str) -> None:
+    def begins(request: Request) -> Reply:
+        cited = Cited(("Late renewal",), (citation(place_of(request, FINE), FINE),))
+        return answer("It says: ", cited, " is fi").until("message_delta").then(CUT)
+
+    def ends(request: Request) -> Reply:
+        cited = Cited(("Rp 1 million", " a day"), (citation(place_of(request, FINE), FINE),))
+        return answer("ned ", cited, ".")
+
+    async with mended(small_index, ends, model) as (api, server):
+        api.queue(begins)
+        events = await events_of(server)
+    text = text_of(events)
+    assert text == "It says: Late renewal is fined Rp 1 million a day."
+    cited = [event["citation"] for event in events if "citation" in event]
+    assert [text[one["textStart"] : one["textEnd"]] for one in cited] == ["Late renewal", "Rp 1 million a day"]
+    assert [(one["quote"], one["verified"]) for one in cited] == [(FINE, True)] * 2
+    assert [len(event["sources"]) > 0 for event in events if "sources" in event] == [True], "once"
+
+
+# --- Not mended --------------------------------------------------------------------------------------------
+
+
+@every_break
+async def test_a_model_that_always_breaks_ends_in_one_error_and_the_text_is_kept(
+    small_index: Path, broken: str
+) -> None:
+    async with mended(small_index, breaking(broken, 2), silence=silence_for(broken)) as (api, server):
+        events = await events_of(server)
+        assert len(api.requests) == TRIES
+        assert text_of(events) == TEXT[: TRIES * 2 * 7]
+        assert events[-1]["retryable"] is True
+        assert events[-1]["code"] in ("model_overloaded", "model_unavailable", "model_timeout")
+        assert "sources" not in events[-2]
+
+
+async def test_a_model_that_breaks_before_its_first_word_is_asked_again_too(small_index: Path) -> None:
+    async with mended(small_index, breaking("cut body", 0)) as (api, server):
+        (error,) = await events_of(server)
+        assert (error["code"], error["retryable"], len(api.requests)) == ("model_unavailable", True, TRIES)
+
+
+@pytest.mark.parametrize("reply", [http_error(429), http_error(529), http_error(401)])
+async def test_what_is_refused_before_it_began_is_not_begun_again(small_index: Path, reply: Reply) -> None:
+    async with mended(small_index, reply) as (api, server):
+        (error,) = await events_of(server)
+        assert "error" in error
+        assert len(api.requests) == 1
+
+
+async def test_what_trying_again_does_not_mend_ends_at_once(small_index: Path) -> None:
+    poor = answer("Late ").until("content_block_stop").then(error_event("billing_error", "no credit"))
+    async with mended(small_index, poor) as (api, server):
+        text, error = await events_of(server)
+        assert (text["text"], error["retryable"], len(api.requests)) == ("Late ", False, 1)
+
+
+async def test_an_answer_is_stopped_while_it_pauses(small_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pausing = asyncio.Event()
+
+    def drawn(least: float, most: float) -> float:
+        pausing.set()
+        return most
+
+    monkeypatch.setattr(one_answer, "PAUSES", (3600.0,))
+    monkeypatch.setattr(one_answer, "random", SimpleNamespace(uniform=drawn))
+    async with mended(small_index, breaking("cut body", 2)) as (api, server):
+        reader = await server.stream()
+        await pausing.wait()
+        await server.answer(reader.response.headers["X-Answer-Id"], "DELETE")
+        events = data(await reader.rest())
+        assert_one_sequence(events)
+        assert text_of(events) == TEXT[:14]
+        assert events[-1]["stopReason"] == "stopped"
+        assert events[-1]["usage"] == USAGE
+        assert len(api.requests) == 1
+
+
+def test_the_question_of_these_tests_is_answered_by_the_small_documents(small_corpus: Path) -> None:
+    assert QUESTION.split()[2] in FINE.lower()
+    assert FINE in (small_corpus / "permits/renewal.md").read_text()

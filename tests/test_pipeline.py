@@ -5,12 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from zantara_stream.answers.events import CLOSED, ORDER, WRITING, Citation, Done, Event, Sources, Text
+from zantara_stream.answers.events import (
+    CLOSED,
+    ORDER,
+    SOURCED,
+    WRITING,
+    Citation,
+    Done,
+    Event,
+    Sources,
+    Stamp,
+    Text,
+    encode,
+)
+from zantara_stream.answers.fold import Folded, fold
 from zantara_stream.errors import IndexUnavailable, ModelTimeout
 from zantara_stream.generation.answerer import Answerer, Finish, Part, Prompt, Quote, Turn
 from zantara_stream.generation.extractive import ExtractiveAnswerer
@@ -53,14 +69,15 @@ async def library(permits: Path) -> AsyncIterator[Library]:
     opened.close()
 
 
-async def events_of(library: Library, answerer: Answerer, query: str = ASKED) -> list[Event]:
-    events = [event async for event in Pipeline(library, answerer).answer(Question(query))]
-    assert_grammar(events)
+async def events_of(
+    library: Library, answerer: Answerer, query: str = ASKED, written: Folded | None = None
+) -> list[Event]:
+    events = [event async for event in Pipeline(library, answerer).answer(Question(query), written)]
+    assert_grammar(events, written.state if written is not None else WRITING)
     return events
 
 
-def assert_grammar(events: list[Event]) -> None:
-    state = WRITING
+def assert_grammar(events: list[Event], state: str = WRITING) -> None:
     for event in events:
         state = ORDER[state, type(event)]
     assert state == CLOSED
@@ -268,6 +285,117 @@ async def test_a_question_of_no_clear_language_is_answered_in_that_of_the_docume
         for query in ["denda", "Keterlambatan melapor dikenai denda berapa rupiah?"]:
             await events_of(library, answerer, query)
         assert [prompt.language for prompt in answerer.prompts] == ["id", "id"]
+
+
+# --- Questions as text -----------------------------------------------------------------------------
+
+ANY = st.text(max_size=20)
+
+
+@given(query=ANY, turns=st.lists(st.tuples(st.sampled_from(["user", "assistant"]), ANY), max_size=4), asker=ANY)
+def test_a_question_is_the_same_after_it_was_text(query: str, turns: list[tuple[str, str]], asker: str) -> None:
+    question = Question(query, tuple(Turn(*turn) for turn in turns), asker)
+    text = question.to_json()
+    assert Question.from_json(text) == question
+    assert text.encode().decode() == text, "it can be kept anywhere"
+
+
+# --- Going on with what is written -----------------------------------------------------------------
+
+
+def written_of(events: list[Event], usage: dict[str, int] | None = None) -> Folded:
+    """What a journal has of these events."""
+    chunks = 0
+    frames = []
+    for offset, event in enumerate(events, 1):
+        chunks += isinstance(event, Text)
+        frames.append(encode(event, Stamp("a", offset, chunks, float(offset), 0.0, None)))
+    written = fold(frames)
+    written.usage = usage or {}
+    return written
+
+
+def untimed(events: list[Event]) -> list[Event]:
+    return [replace(event, retrieval=None) if isinstance(event, Done) else event for event in events]
+
+
+async def test_an_extractive_answer_cut_after_any_event_is_made_again_to_exactly_the_rest(library: Library) -> None:
+    answerer = ExtractiveAnswerer(library)
+    whole = await events_of(library, answerer)
+    assert {type(event) for event in whole} == {Text, Citation, Sources, Done}
+    for cut in range(len(whole)):
+        rest = await events_of(library, answerer, written=written_of(whole[:cut]))
+        assert untimed(rest) == untimed(whole[cut:]), f"cut after {cut} events"
+
+
+async def test_an_answer_from_nothing_cut_after_any_event_is_made_again_to_exactly_the_rest(library: Library) -> None:
+    answerer = ExtractiveAnswerer(library)
+    whole = await events_of(library, answerer, UNANSWERABLE)
+    for cut in range(len(whole)):
+        rest = await events_of(library, answerer, UNANSWERABLE, written_of(whole[:cut]))
+        assert untimed(rest) == untimed(whole[cut:])
+
+
+async def test_the_answerer_is_told_what_is_written_and_its_rest_is_passed_on(library: Library) -> None:
+    answerer = ScriptedAnswerer(" is", " fined.")
+    events = await events_of(library, answerer, written=written_of([Text("Late "), Text("renewal")]))
+    assert [event for event in events if isinstance(event, Text)] == [Text(" is"), Text(" fined.")]
+    assert answerer.prompts[0].written == "Late renewal"
+    assert answerer.prompts[0].hits, "and is given the passages again"
+
+
+async def test_small_talk_is_gone_on_with_too(library: Library) -> None:
+    answerer = ScriptedAnswerer("llo!")
+    await events_of(library, answerer, "Ciao!", written_of([Text("He")]))
+    assert answerer.prompts == [Prompt("Ciao!", language="it", small_talk="greeting", written="He")]
+
+
+async def test_citations_that_are_written_are_not_written_again(library: Library) -> None:
+    def parts(prompt: Prompt) -> list[Part]:
+        first = prompt.hits[0].passage
+        quotes = [Quote(first, "A permit", (0, 2)), Quote(first, "A permit", (3, 5)), Quote(first, "costs", (0, 2))]
+        return ["ab ", "cd", *quotes, Finish()]
+
+    whole = await events_of(library, Answering(parts))
+    assert [type(event) for event in whole[2:5]] == [Citation] * 3
+    for kept in range(4):
+        rest = await events_of(
+            library, Answering(lambda prompt: parts(prompt)[2:]), written=written_of(whole[: 2 + kept])
+        )
+        assert untimed(rest) == untimed(whole[2 + kept :])
+
+
+async def test_documents_that_were_cited_before_the_break_still_go_before_others(library: Library) -> None:
+    def cites_the_last(prompt: Prompt) -> list[Part]:
+        cited = next(hit.passage for hit in prompt.hits if hit.passage.document == "e.md")
+        return ["text", Quote(cited, cited.text, (0, 4)), Finish()]
+
+    whole = await events_of(library, Answering(cites_the_last))
+    answerer = ScriptedAnswerer(" and more")
+    sources = sources_of(await events_of(library, answerer, written=written_of(whole[:2])))
+    assert "e.md" in {source["document"] for source in sources}
+    assert sources == sources_of(whole)
+    uncited = sources_of(await events_of(library, ScriptedAnswerer(" and more"), written=written_of(whole[:1])))
+    assert "e.md" not in {source["document"] for source in uncited}
+
+
+async def test_after_the_sources_only_the_end_is_written_and_nobody_is_asked(library: Library) -> None:
+    answerer = ScriptedAnswerer("text")
+    whole = await events_of(library, answerer)
+    assert isinstance(whole[-2], Sources)
+    written = written_of(whole[:-1], {"input_tokens": 7})
+    assert written.state == SOURCED
+    (done,) = await events_of(library, answerer, written=written)
+    assert done == Done("end_turn", "scripted", {"input_tokens": 7}, used_rag=True)
+    assert len(answerer.prompts) == 1
+
+
+async def test_what_was_paid_before_the_break_is_counted_too(library: Library) -> None:
+    answerer = ScriptedAnswerer("rest", Finish(usage={"input_tokens": 3, "output_tokens": 5}))
+    written = written_of([Text("begun")], {"input_tokens": 10, "cache_read_input_tokens": 2})
+    done = (await events_of(library, answerer, written=written))[-1]
+    assert isinstance(done, Done)
+    assert done.usage == {"input_tokens": 13, "output_tokens": 5, "cache_read_input_tokens": 2}
 
 
 # --- Ends ------------------------------------------------------------------------------------------

@@ -79,3 +79,12 @@ async def test_an_answer_that_is_closed_early_is_counted() -> None:
     await parts.aclose()
     assert answerer.cancelled == 1
     assert answerer.closed_early.is_set()
+
+
+async def test_each_call_plays_its_script_and_the_last_one_ever_after() -> None:
+    answerer = ScriptedAnswerer("a", ValueError("broken")).then("b", Finish()).then("c", Finish())
+    with pytest.raises(ValueError, match="broken"):
+        [part async for part in answerer.answer(Prompt("q"))]
+    for written, rest in [("a", "b"), ("ab", "c"), ("abc", "c")]:
+        assert [part async for part in answerer.answer(Prompt("q", written=written))] == [rest, Finish()]
+    assert [prompt.written for prompt in answerer.prompts] == ["", "a", "ab", "abc"]

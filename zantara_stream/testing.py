@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,26 +15,39 @@ from .generation.answerer import Finish, Part, Prompt
 from .retrieval.embedding import Vectors
 from .retrieval.lexical import words
 
+Step = Part | float | Exception | asyncio.Event
+
 
 class ScriptedAnswerer:
     """Plays a script: parts are yielded, numbers are seconds slept, exceptions raised, futures and events awaited.
+
+    Each call plays the next script, and the last one ever after; `then` adds one. A script is what its call writes,
+    whatever `prompt.written` is: one that goes on with an answer holds only the rest of it.
+
+        ScriptedAnswerer("Late renewal ", ModelTimeout()).then("is fined.")
 
     `prompts` holds what it was asked, `cancelled` counts the answers that were closed before their end, and
     `closed_early` is set by the first of them. A script without a `Finish` is given one.
     """
 
-    def __init__(self, *script: Part | float | Exception | asyncio.Event, model: str = "scripted") -> None:
+    def __init__(self, *script: Step, model: str = "scripted") -> None:
         self.model = model
-        self.script = script
+        self.scripts = [script]
         self.prompts: list[Prompt] = []
         self.cancelled = 0
         self.closed_early = asyncio.Event()
 
+    def then(self, *script: Step) -> Self:
+        """What the next call plays."""
+        self.scripts.append(script)
+        return self
+
     async def answer(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
-        """Play the script once."""
+        """Play the script whose turn it is."""
+        script = self.scripts[min(len(self.prompts), len(self.scripts) - 1)]
         self.prompts.append(prompt)
         try:
-            for step in self.script:
+            for step in script:
                 if isinstance(step, Exception):
                     raise step
                 if isinstance(step, asyncio.Event):
@@ -43,7 +56,7 @@ class ScriptedAnswerer:
                     await asyncio.sleep(step)
                 else:
                     yield step
-            if not any(isinstance(step, Finish) for step in self.script):
+            if not any(isinstance(step, Finish) for step in script):
                 yield Finish(usage={"input_tokens": 1, "output_tokens": 1})
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1

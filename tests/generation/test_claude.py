@@ -23,10 +23,14 @@ from messages_api import (
     Failure,
     MessagesAPI,
     Reply,
+    Replying,
+    Request,
     Stream,
     Thinking,
     answer,
+    beginning,
     citation,
+    continuing,
     error_event,
     http_error,
 )
@@ -35,8 +39,15 @@ from passages_made import BLOCKS, TEXT, hit, passage
 from zantara_stream.errors import ModelError, ModelOverloaded, ModelRefused, ModelTimeout, ModelUnavailable
 from zantara_stream.generation.answerer import Finish, Part, Prompt, Quote, Turn
 from zantara_stream.generation.citations import verified
-from zantara_stream.generation.claude import MAX_TOKENS, THINKING_TOKENS, ClaudeAnswerer, ClaudeOptions, _events
-from zantara_stream.generation.prompt import SYSTEM
+from zantara_stream.generation.claude import (
+    _PREFILLED,
+    MAX_TOKENS,
+    THINKING_TOKENS,
+    ClaudeAnswerer,
+    ClaudeOptions,
+    _events,
+)
+from zantara_stream.generation.prompt import GO_ON, SYSTEM
 
 KEY = "sk-ant-not-a-key"
 PATIENT, IMPATIENT = 60.0, 0.2  # seconds of silence; the second where silence is what is tested
@@ -181,6 +192,7 @@ async def test_a_refusal_without_a_word_is_an_error(api: MessagesAPI, make: Make
     api.queue(answer(stop_reason="refusal"))
     error, parts = await error_of(make())
     assert (type(error), error.code, error.retryable) == (ModelRefused, "model_refused", False)
+    assert error.usage == {**USAGE, "output_tokens": OUTPUT_TOKENS}, "it was paid for"
     assert not parts
 
 
@@ -275,6 +287,7 @@ async def test_a_refused_request(
     assert (type(error), error.code, error.retryable) == (kind, code, retryable)
     assert words in str(error)
     assert not parts
+    assert (error.begun, error.usage) == (False, {}), "nothing of it was paid for"
     assert_for_people(error, api)
 
 
@@ -312,7 +325,15 @@ async def test_a_stream_that_breaks_keeps_what_came(
     assert words in str(error)
     assert parts == (["Hello, "] if reply.steps else [])
     assert len(api.requests) == 1  # what was read of a stream is not asked for again
+    assert error.begun
+    assert error.usage == (usage_after(reply) if reply.steps else {})
     assert_for_people(error, api)
+
+
+def usage_after(reply: Stream) -> dict[str, int]:
+    """What is known by the end of a damaged stream: the input from its beginning, the output once it has ended."""
+    ended = any(isinstance(step, bytes) and b'"message_delta"' in step for step in reply.steps)
+    return {**USAGE, "output_tokens": OUTPUT_TOKENS} if ended else USAGE
 
 
 def assert_for_people(error: ModelError, api: MessagesAPI) -> None:
@@ -327,10 +348,12 @@ def assert_for_people(error: ModelError, api: MessagesAPI) -> None:
 @pytest.mark.parametrize(
     "reply", [answer("Hello, ", asyncio.Event()), answer(asyncio.Event()), answer("late", hold=asyncio.Event())]
 )
-async def test_silence_is_a_timeout_and_closes_the_request(api: MessagesAPI, make: Make, reply: Reply) -> None:
+async def test_silence_is_a_timeout_and_closes_the_request(api: MessagesAPI, make: Make, reply: Stream) -> None:
     api.default = reply
     error, _ = await error_of(make(silence=IMPATIENT))
     assert (type(error), error.code, error.retryable) == (ModelTimeout, "model_timeout", True)
+    assert error.begun is (reply.hold is None)
+    assert error.usage == (USAGE if reply.hold is None else {})
     await api.client_left.wait()
     assert_for_people(error, api)
 
@@ -342,6 +365,7 @@ async def test_an_unreachable_server(api: MessagesAPI, make: Make) -> None:
         error, parts = await error_of(make(url=url))
         assert (type(error), error.code, error.retryable) == (ModelUnavailable, "model_unavailable", True)
         assert "cannot be reached" in str(error)
+        assert (error.begun, error.usage) == (False, {})
         assert not parts
         with pytest.raises(ModelUnavailable):
             await make(url=url).probe()
@@ -479,6 +503,219 @@ async def test_other_refusals_are_not_tried_again(api: MessagesAPI, make: Make, 
     api.default = reply
     await error_of(make(), prompt)
     assert len(api.requests) == 1
+
+
+# --- Going on with an answer that broke off ---------------------------------------------------------
+
+WHOLE = "Renewal costs Rp 3 million for one year, and a late one is fined."
+WRITTEN = "Renewal costs Rp 3 million "
+BEGUN = Prompt(QUESTION.query, hits=QUESTION.hits, written=WRITTEN)
+NO_PREFILL = "This model does not support assistant message prefill. The conversation must end with a user message."
+
+
+def refusing(*names: str) -> Callable[[Request], Reply]:
+    """A server that refuses requests with those: a prefill, or search results."""
+
+    def reply(request: Request) -> Reply:
+        if "prefill" in names and beginning(request)[1]:
+            return http_error(400, NO_PREFILL)
+        if "search_result" in names and "search_result" in json.dumps(request.body["messages"]):
+            return http_error(400)
+        return continuing(WHOLE)(request)
+
+    return reply
+
+
+def forms(api: MessagesAPI) -> list[tuple[bool, bool]]:
+    """Of each request, whether it had a prefill and whether search results."""
+    return [
+        (beginning(request)[1], "search_result" in json.dumps(request.body["messages"])) for request in api.requests
+    ]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "claude-haiku-4-5",
+        "claude-haiku-4-5-20251001",
+        "claude-sonnet-4-5",
+        "claude-sonnet-4-5-20250929",
+        "claude-opus-4-5-20251101",
+        "claude-opus-4-1",
+        "claude-opus-4-1-20250805",
+        "claude-opus-4-0",
+        "claude-sonnet-4-0",
+        "claude-sonnet-4-20250514",
+        "claude-opus-4-20250514",
+        "claude-3-5-haiku-latest",
+        "claude-3-7-sonnet-20250219",
+        "claude-3-haiku-20240307",
+    ],
+)
+def test_models_that_take_a_prefill(model: str) -> None:
+    assert _PREFILLED.match(model)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "claude-haiku-5-5",
+        "claude-sonnet-4-6",
+        "claude-opus-4-6",
+        "claude-opus-4-7-20260416",
+        "claude-sonnet-4-10",
+        "claude-opus-4-50",
+        "claude-sonnet-5-5",
+        "claude-opus-5-20260101",
+        "claude-fable-5",
+        "llama3",
+        "some-local-model",
+        "",
+    ],
+)
+def test_models_that_do_not_or_that_nobody_knows(model: str) -> None:
+    assert not _PREFILLED.match(model)
+
+
+@pytest.mark.parametrize(("model", "prefilled"), [("claude-haiku-4-5", True), ("claude-sonnet-4-6", False)])
+async def test_only_the_rest_is_written(api: MessagesAPI, make: Make, model: str, prefilled: bool) -> None:
+    api.default = continuing(WHOLE)
+    *texts, finish = await parts_of(make(model), BEGUN)
+    assert WRITTEN + "".join(texts_in(texts)) == WHOLE
+    assert len(texts) > 2, "as it comes"
+    assert isinstance(finish, Finish)
+    assert forms(api) == [(prefilled, True)]
+
+
+async def test_a_new_answer_has_neither_prefill_nor_quoting_turn(api: MessagesAPI, make: Make) -> None:
+    api.default = answer("text")
+    for model in ("claude-haiku-4-5", "claude-sonnet-4-6"):
+        await parts_of(make(model))
+    assert [[turn["role"] for turn in request.body["messages"]] for request in api.requests] == [["user"]] * 2
+
+
+async def test_a_model_that_is_not_known_to_take_a_prefill_is_asked_in_words(api: MessagesAPI, make: Make) -> None:
+    api.default = continuing(WHOLE)
+    await parts_of(make("llama3"), BEGUN)
+    *_, shown, asked = api.requests[0].body["messages"]
+    assert shown == {"role": "assistant", "content": WRITTEN.rstrip()}
+    assert asked == {"role": "user", "content": GO_ON}
+
+
+@pytest.mark.parametrize("repeated", [1, 2, 3, 99])
+async def test_words_that_the_model_repeats_are_dropped(api: MessagesAPI, make: Make, repeated: int) -> None:
+    api.default = continuing(WHOLE, repeated=repeated)
+    for place in range(1, len(WHOLE) + 1):
+        parts = await parts_of(make("llama3"), Prompt("?", written=WHOLE[:place]))
+        assert WHOLE[:place] + "".join(texts_in(parts)) == WHOLE
+
+
+async def test_an_answer_that_was_complete_only_ends(api: MessagesAPI, make: Make) -> None:
+    api.default = continuing(WHOLE)
+    for model in ("claude-haiku-4-5", "llama3"):
+        (finish,) = await parts_of(make(model), Prompt("?", written=WHOLE))
+        assert isinstance(finish, Finish)
+
+
+async def test_a_refused_prefill_is_replaced_by_words_and_remembered(
+    api: MessagesAPI, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.default = refusing("prefill")
+    answerer = make()
+    for _ in range(2):
+        assert WRITTEN + "".join(texts_in(await parts_of(answerer, BEGUN))) == WHOLE
+    assert forms(api) == [(True, True), (False, True), (False, True)]
+    assert "no citations" not in caplog.text
+
+
+async def test_a_server_without_search_results_keeps_its_prefill(api: MessagesAPI, make: Make) -> None:
+    api.default = refusing("search_result")
+    answerer = make()
+    for _ in range(2):
+        assert WRITTEN + "".join(texts_in(await parts_of(answerer, BEGUN))) == WHOLE
+    assert forms(api)[-1] == (True, False)
+    assert len(api.requests) == 4, "then it was remembered"
+
+
+async def test_a_server_that_takes_neither_is_learned_from_in_time(api: MessagesAPI, make: Make) -> None:
+    api.default = refusing("prefill", "search_result")
+    answerer = make()
+    for _ in range(3):
+        assert WRITTEN + "".join(texts_in(await parts_of(answerer, BEGUN))) == WHOLE
+    assert forms(api)[-1] == (False, False)
+    assert forms(api)[-2] == (False, False), "straight, the last time"
+    assert len(api.requests) == 3 + 2 + 1
+
+
+async def test_a_server_that_refuses_everything_is_asked_each_way_once_and_nothing_is_learned(
+    api: MessagesAPI, make: Make
+) -> None:
+    api.default = http_error(400)
+    answerer = make()
+    error, parts = await error_of(answerer, BEGUN)
+    assert (error.begun, error.retryable, parts) == (False, False, [])
+    assert forms(api) == [(True, True), (False, True), (False, False)]
+    api.queue(continuing(WHOLE))
+    await parts_of(answerer, BEGUN)
+    assert forms(api)[-1] == (True, True)
+
+
+@pytest.mark.parametrize("model", ["claude-haiku-4-5", "llama3"])
+async def test_quotes_of_the_rest_count_from_the_beginning_of_the_answer(
+    api: MessagesAPI, make: Make, model: str
+) -> None:
+    api.queue(
+        answer(
+            " for ",
+            Cited(
+                (
+                    "one ",
+                    "year",
+                ),
+                (citation(0, BLOCKS[1]),),
+            ),
+            ".",
+        )
+    )
+    parts = await parts_of(make(model), BEGUN)
+    whole = WRITTEN + "".join(texts_in(parts))
+    assert whole == "Renewal costs Rp 3 million for one year."
+    (quote,) = (part for part in parts if isinstance(part, Quote))
+    start, end = quote.supports
+    assert whole[start:end] == "one year"
+
+
+async def test_an_answer_that_is_begun_anew_in_cited_blocks_is_not_doubled(api: MessagesAPI, make: Make) -> None:
+    cited = citation(0, BLOCKS[1])
+    api.queue(answer("Renewal costs ", Cited(("Rp 3 million",), (cited,)), " for ", Cited(("one year",), (cited,))))
+    parts = await parts_of(make("llama3"), Prompt("?", hits=QUESTION.hits, written="Renewal costs Rp 3 million "))
+    assert texts_in(parts) == ["for ", "one year"]
+    assert [part.supports for part in parts if isinstance(part, Quote)] == [(31, 39)], "of what is new, once"
+
+
+async def test_what_was_held_back_as_a_repetition_and_was_none_is_given_at_the_end(
+    api: MessagesAPI, make: Make
+) -> None:
+    api.queue(answer("Rp 3"))
+    assert texts_in(await parts_of(make("llama3"), Prompt("?", written="Rp 3 million, once "))) == ["Rp 3"]
+
+
+async def test_a_refusal_after_words_is_no_error(api: MessagesAPI, make: Make) -> None:
+    api.queue(answer(stop_reason="refusal"))
+    (finish,) = await parts_of(make(), BEGUN)
+    assert isinstance(finish, Finish)
+    assert finish.stop_reason == "refusal"
+
+
+@pytest.mark.parametrize(
+    "reply", [http_error(429), http_error(529), answer("for", asyncio.Event()), answer("for").until("message_stop")]
+)
+async def test_a_break_of_the_rest_tells_what_it_cost(api: MessagesAPI, make: Make, reply: Replying) -> None:
+    api.default = reply
+    error, _ = await error_of(make(silence=IMPATIENT), BEGUN)
+    assert error.begun is isinstance(reply, Stream)
+    assert bool(error.usage) is error.begun
+    assert error.retryable
 
 
 # --- The request -----------------------------------------------------------------------------------

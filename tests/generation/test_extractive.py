@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, pairwise, zip_longest
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from passages_made import hit, passage
 
+from zantara_stream.errors import AnswerExpired
 from zantara_stream.generation.answerer import Finish, Part, Prompt, Quote
 from zantara_stream.generation.citations import verified
 from zantara_stream.generation.extractive import ALIKE, MOST, ExtractiveAnswerer
@@ -237,3 +238,28 @@ async def test_poor_passages_of_the_questions_language_do_not_go_first(library: 
     prompt = Prompt("renewal cost", hits=(hit(english, 0.8), hit(italian, 0.2)), language="it")
     parts = await parts_of(ExtractiveAnswerer(library), prompt)
     assert next(part.passage for part in parts if isinstance(part, Quote)) == english
+
+
+# --- Going on with an answer that broke off --------------------------------------------------------
+
+
+@pytest.mark.parametrize("query", ["How is late renewal of a permit fined?", "Who won the cup?", "ciao"])
+async def test_an_answer_is_gone_on_with_after_any_character(library: Library, query: str) -> None:
+    prompt = await library.run(partial(retrieve, Question(query)))
+    answerer = ExtractiveAnswerer(library)
+    whole = await parts_of(answerer, prompt)
+    text = "".join(part for part in whole if isinstance(part, str))
+    for place in range(len(text) + 1):
+        rest = await parts_of(answerer, replace(prompt, written=text[:place]))
+        assert text[:place] + "".join(part for part in rest if isinstance(part, str)) == text
+        assert [part for part in rest if not isinstance(part, str)] == [
+            part for part in whole if not isinstance(part, str)
+        ]
+
+
+async def test_an_answer_is_not_gone_on_with_when_the_documents_say_something_else(library: Library) -> None:
+    asked = Prompt("renewal cost?", hits=(hit(passage("Renewal costs Rp 3 million.")),))
+    written = "".join(part for part in await parts_of(ExtractiveAnswerer(library), asked) if isinstance(part, str))
+    changed = replace(asked, hits=(hit(passage("Renewal costs Rp 4 million.")),), written=written[:30])
+    with pytest.raises(AnswerExpired):
+        await parts_of(ExtractiveAnswerer(library), changed)

@@ -104,6 +104,12 @@ def test_broken_off_may_be_tried_again() -> None:
     assert (broken_off().code, broken_off().retryable) == ("model_unavailable", True)
 
 
+def test_a_failure_is_told_neither_begun_nor_paid_for_until_somebody_knows() -> None:
+    failures = [broken_off(), failure(body("overloaded_error")), failure(httpx2.ReadError(RAW))]
+    failures[0].usage["input_tokens"] = 1
+    assert [(error.begun, error.usage) for error in failures[1:]] == [(False, {})] * 2, "and no two share a count"
+
+
 def test_the_log_has_the_providers_own_words_shortened(caplog: pytest.LogCaptureFixture) -> None:
     failure(status_error(529, body("overloaded_error", "x" * 1000)))
     (record,) = caplog.records

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from passages_made import BLOCKS, TEXT, hit, passage
 
 from zantara_stream.generation.answerer import Prompt, Turn
-from zantara_stream.generation.prompt import NOTHING_FOUND, SYSTEM, blocks, messages, search_result
+from zantara_stream.generation.prompt import GO_ON, NOTHING_FOUND, SYSTEM, blocks, messages, search_result
 
 TURNS = st.lists(st.builds(Turn, st.sampled_from(["user", "assistant"]), st.text("ab \n", max_size=4)), max_size=8)
 
@@ -136,6 +136,38 @@ def test_turns_alternate_from_user_to_user(history: list[Turn], citations: bool)
 
 def _texts(content: str | list[dict[str, Any]]) -> list[str]:
     return [content] if isinstance(content, str) else [block.get("text", "") for block in content]
+
+
+# --- Going on ----------------------------------------------------------------------------------------------
+
+BEGUN = Prompt("?", hits=(hit(),), written="Renewal costs \n")
+
+
+def test_a_prefill_is_the_last_turn_and_ends_in_no_white_space() -> None:
+    *before, last_turn = messages(BEGUN, citations=True, prefill=True)
+    assert before == messages(Prompt("?", hits=(hit(),)), citations=True)
+    assert last_turn == {"role": "assistant", "content": "Renewal costs"}
+
+
+def test_a_model_without_prefill_is_shown_the_beginning_and_asked_for_the_rest() -> None:
+    *before, shown, asked = messages(BEGUN, citations=True)
+    assert before == messages(Prompt("?", hits=(hit(),)), citations=True)
+    assert shown == {"role": "assistant", "content": "Renewal costs"}
+    assert asked == {"role": "user", "content": GO_ON}
+
+
+@pytest.mark.parametrize("written", ["", " ", "\n\n"])
+@pytest.mark.parametrize("prefill", [True, False])
+def test_where_no_word_is_written_the_question_is_asked_as_it_was(written: str, prefill: bool) -> None:
+    prompt = Prompt("?", hits=(hit(),), written=written)
+    assert messages(prompt, citations=True, prefill=prefill) == messages(Prompt("?", hits=(hit(),)), citations=True)
+
+
+@given(history=TURNS, prefill=st.booleans())
+def test_turns_alternate_when_an_answer_is_gone_on_with(history: list[Turn], prefill: bool) -> None:
+    turns = messages(Prompt("Question?", tuple(history), (hit(),), written="So"), citations=True, prefill=prefill)
+    assert [turn["role"] for turn in turns] == (["user", "assistant"] * len(turns))[: len(turns)]
+    assert turns[-1]["role"] == ("assistant" if prefill else "user")
 
 
 def test_the_instructions_never_change_and_come_from_no_document() -> None:

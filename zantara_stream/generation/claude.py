@@ -186,7 +186,6 @@ class _Message:
                 self.block_start = self.length
                 yield from self._text(event["content_block"].get("text") or "")
             case "content_block_stop":
-                yield from self._held()
                 yield from self._quotes()
             case "message_start":
                 self._count(event["message"].get("usage") or {})
@@ -195,6 +194,7 @@ class _Message:
                 self._count(event.get("usage") or {})
             case "message_stop":
                 self.ended = True
+                yield from self._held()
             case "error":
                 raise failure(event)
 
@@ -215,11 +215,13 @@ class _Message:
             yield text
 
     def _quotes(self) -> Iterator[Part]:
-        for citation in self.cited:
+        cited, self.cited = self.cited, []
+        if self.length == self.block_start:  # it repeated what is written, with its citations
+            return
+        for citation in cited:
             quote = _quote(citation, self.passages, (self.block_start, self.length))
             if quote is not None:
                 yield quote
-        self.cited.clear()
 
     def _count(self, usage: Mapping[str, Any]) -> None:
         self.usage |= {name: usage[name] for name in _COUNTS if isinstance(usage.get(name), int)}

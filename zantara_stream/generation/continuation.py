@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from ..errors import AnswerExpired
-from .answerer import Part
+from .answerer import Finish, Part
 
 CHANGED = "The documents changed while this answer was being written. Please ask again."
 
@@ -20,12 +20,12 @@ class Seam:
 
     def __init__(self, written: str, *, shown: bool = True) -> None:
         self._written = written
+        self._text = text = written.rstrip()
+        self._space = written[len(text) :]
         self._held = ""
         self._open = bool(written)
-        space = written[len(written.rstrip()) :]
-        self._space = space
-        starts = [n for n in range(len(written)) if not written[n].isspace() and (n == 0 or written[n - 1].isspace())]
-        self._ends = [written[n:] for n in starts] if shown else []  # longest first
+        starts = (n for n in range(len(text)) if not text[n].isspace() and (n == 0 or text[n - 1].isspace()))
+        self._starts = list(starts) if shown else []  # of its words, the longest end first
 
     def take(self, text: str) -> str:
         """What of it is new, as far as that is known."""
@@ -39,19 +39,27 @@ class Seam:
     def _undecided(self) -> bool:
         if not self._held.strip() and self._space.startswith(self._held):
             return True
-        return any(len(end) > len(self._held) and end.startswith(self._held) for end in self._ends)
+        longest = len(self._written) - len(self._held)
+        return any(n < longest and self._written.startswith(self._held, n) for n in self._starts)
 
     def finish(self) -> str:
         """What was held back and is new after all; from now on everything is."""
         held, self._held = self._held, ""
         self._open = self._open and not held
-        for end in self._ends:
-            if held.startswith(end):
-                return held[len(end) :]
+        rest = held[self._repeated(held) :]
         common = 0
-        while common < min(len(held), len(self._space)) and held[common] == self._space[common]:
+        while common < min(len(rest), len(self._space)) and rest[common] == self._space[common]:
             common += 1
-        return held[common:]
+        return rest[common:]
+
+    def _repeated(self, held: str) -> int:
+        """How much of it repeats the end of the text; a word that ended there is no beginning of a longer one."""
+        for start in self._starts:
+            length = len(self._text) - start
+            whole = not self._space or not held[length : length + 1].strip()
+            if whole and length <= len(held) and self._text.startswith(held[:length], start):
+                return length
+        return 0
 
 
 async def unwritten(parts: AsyncGenerator[Part, None], written: str) -> AsyncGenerator[Part, None]:
@@ -66,5 +74,7 @@ async def unwritten(parts: AsyncGenerator[Part, None], written: str) -> AsyncGen
             if part[:known] != rest[:known]:
                 raise AnswerExpired(CHANGED)
             part, rest = part[known:], rest[known:]
+        elif isinstance(part, Finish) and rest:
+            raise AnswerExpired(CHANGED)
         if part:
             yield part
