@@ -34,7 +34,10 @@ from server import QUESTION, Server, data, never, serving
 from zantara_stream.answers import answer as one_answer
 from zantara_stream.generation.claude import ClaudeAnswerer, ClaudeOptions
 
-TEXT = "Late renewal is fined Rp 1.000.000 a day.\n\n- **At most** Rp 10.000.000, perché\u2028no 🙂.\n- Very, very late: \tno."
+TEXT = (
+    "Late renewal is fined Rp 1.000.000 a day.\n\n- **At most** Rp 10.000.000, perché\u2028no 🙂.\n"
+    "- Very, very late: \tno."
+)
 PREFILLED, ASKED_IN_WORDS = "claude-haiku-4-5", "claude-sonnet-4-6"
 PATIENT, IMPATIENT = 60.0, 0.2  # seconds of silence; the second where silence is what is tested
 TRIES = 4  # the first one too
