@@ -23,7 +23,6 @@ from messages_api import (
     Failure,
     MessagesAPI,
     Reply,
-    Replying,
     Request,
     Stream,
     Thinking,
@@ -50,7 +49,7 @@ from zantara_stream.generation.claude import (
 from zantara_stream.generation.prompt import GO_ON, SYSTEM
 
 KEY = "sk-ant-not-a-key"
-PATIENT, IMPATIENT = 60.0, 0.2  # seconds of silence; the second where silence is what is tested
+PATIENT, IMPATIENT = 60.0, 0.5  # seconds of silence; the second where silence is what is tested
 QUESTION = Prompt("What does renewal cost?", hits=(hit(),))
 Make = Callable[..., ClaudeAnswerer]
 
@@ -708,11 +707,19 @@ async def test_a_refusal_after_words_is_no_error(api: MessagesAPI, make: Make) -
 
 
 @pytest.mark.parametrize(
-    "reply", [http_error(429), http_error(529), answer("for", asyncio.Event()), answer("for").until("message_stop")]
+    ("reply", "silence"),
+    [
+        (http_error(429), PATIENT),
+        (http_error(529), PATIENT),
+        (answer("for", asyncio.Event()), IMPATIENT),
+        (answer("for").until("message_stop"), PATIENT),
+    ],
 )
-async def test_a_break_of_the_rest_tells_what_it_cost(api: MessagesAPI, make: Make, reply: Replying) -> None:
+async def test_a_break_of_the_rest_tells_what_it_cost(
+    api: MessagesAPI, make: Make, reply: Reply, silence: float
+) -> None:
     api.default = reply
-    error, _ = await error_of(make(silence=IMPATIENT), BEGUN)
+    error, _ = await error_of(make(silence=silence), BEGUN)
     assert error.begun is isinstance(reply, Stream)
     assert bool(error.usage) is error.begun
     assert error.retryable

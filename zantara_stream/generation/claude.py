@@ -89,7 +89,7 @@ class ClaudeAnswerer:
         except (anthropic.APIError, httpx2.HTTPError, OSError, ModelError, *_UNREADABLE) as error:
             failed = error if isinstance(error, ModelError) else _coded(error)
             failed.begun, failed.usage = begun, message.usage
-            raise failed from error
+            raise failed from (None if failed is error else error)
         yield finish
 
     async def _open(self, stack: AsyncExitStack, prompt: Prompt) -> tuple[Any, bool]:
