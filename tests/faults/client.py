@@ -13,15 +13,21 @@ _ID = re.compile(rb"^id: (.+)$", re.MULTILINE)
 
 
 class Reader:
-    """Asks `query` at `url` and reads until the end; `cut` says after how many bytes each connection drops."""
+    """Asks `query` at `url` and reads until the end; `cut` says after how many bytes each connection drops.
 
-    def __init__(self, url: str, query: str, continuity: str, cut: Callable[[], int] = lambda: 0) -> None:
+    With a `rate` it reads no more than so many bytes a second.
+    """
+
+    def __init__(
+        self, url: str, query: str, continuity: str, cut: Callable[[], int] = lambda: 0, rate: int = 0
+    ) -> None:
         self.received: list[bytes] = []
         self.first = asyncio.Event()  # a chunk has come
         self.query = query
         self._address = f"{url}/bali-zero/chat-stream"
         self._parameters = {"query": query, "continuity_id": continuity}
         self._cut = cut
+        self._rate = rate
         self._last_id = ""
 
     async def run(self, session: ClientSession) -> None:
@@ -42,7 +48,7 @@ class Reader:
         most, received = self._cut(), b""
         self.received.append(b"")
         try:
-            while piece := await content.readany():
+            while piece := await (content.read(self._rate // 10) if self._rate else content.readany()):
                 received = (received + piece)[: most or None]
                 self.received[-1] = received
                 whole = received[: received.rfind(b"\n\n") + 2] if b"\n\n" in received else b""
@@ -52,6 +58,8 @@ class Reader:
                     self.first.set()
                 if most and len(received) >= most:
                     return
+                if self._rate:
+                    await asyncio.sleep(0.1)
         finally:
             self.received[-1] = received
 

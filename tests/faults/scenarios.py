@@ -28,6 +28,7 @@ from .client import Reader, session
 from .process import Node
 from .upstream import BREAKS, Upstream, text_of
 
+HALF = 30_000  # bytes a second, half of what the long answer comes at
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
 
@@ -267,10 +268,12 @@ async def _unwritable(
 
 
 async def slow(folder: Path, index: Path, size: int) -> Outcome:
-    """Rows 5 and 6: readers that take nothing, and one that is frozen, are dropped, cost little, and nobody waits."""
+    """Rows 5 and 6: readers that take nothing, or are frozen, are dropped; one at half the rate catches up."""
     async with house(folder, index, pace=0.001) as h:
         before = h.node.memory
         tasks = h.ask(1, each=2, name="Long question")
+        lagging = Reader(h.node.url, h.readers[0].query, "q0", rate=HALF)
+        tasks.append(asyncio.create_task(lagging.run(h.session)))
         await h.readers[0].first.wait()
         query = f"{h.readers[0].query}&continuity_id=q0".replace(" ", "%20").replace("?&", "%3F&")
         path = f"/bali-zero/chat-stream?query={query}"
@@ -281,8 +284,9 @@ async def slow(folder: Path, index: Path, size: int) -> Outcome:
         while not all(task.done() for task in tasks):
             kernel = max(kernel, max(_unacknowledged(h.node.port), default=0))
             await asyncio.sleep(0.1)
-        more = (h.node.memory - before) / (size + 3)
-        outcome = h.check(Outcome("5, 6", "readers that take nothing, one frozen by SIGSTOP", 1, size + 3))
+        h.readers.append(lagging)
+        more = (h.node.memory - before) / (size + 4)
+        outcome = h.check(Outcome("5, 6", "readers that take nothing, one frozen, one at half the rate", 1, size + 4))
         async with asyncio.timeout(10):
             while _unacknowledged(h.node.port):  # noqa: ASYNC110 (it is in another process)
                 await asyncio.sleep(0.1)  # until the last of them is dropped
