@@ -4,6 +4,7 @@ set -eu
 missing=""
 [ -x /usr/bin/chromium ] || missing="$missing chromium"
 [ -x /usr/sbin/ip ] || [ -x /sbin/ip ] || missing="$missing iproute2"
+[ -x /usr/sbin/iptables ] || [ -x /sbin/iptables ] || missing="$missing iptables"
 ls /usr/lib/*/faketime/libfaketime.so.1 > /dev/null 2>&1 || missing="$missing libfaketime"
 [ -z "$missing" ] && exit 0
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }

@@ -1,6 +1,6 @@
 """A peer behind a cable that can be cut: a network namespace of its own, and a pair of virtual interfaces.
 
-Needs root and iproute2. Nothing of the machine's own network is touched, and it is gone at the end.
+Needs root, iproute2 and iptables. Nothing of the machine's own network is touched, and it is gone at the end.
 """
 
 from __future__ import annotations
@@ -8,21 +8,25 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 HERE, THERE = "10.231.77.1", "10.231.77.2"
+DROPPED, PULLED = WAYS = ("packets dropped", "cable pulled")
 NAME = f"zs{os.getpid() % 100_000}"
 READ = """import socket, sys
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # else the kernel reads ahead for a process that is frozen
+s.connect((sys.argv[1], int(sys.argv[2])))
 s.sendall(sys.argv[3].encode())
 while piece := s.recv(9999): print(piece, flush=True)"""
 
 
 def possible() -> bool:
     """Whether a namespace can be made here."""
-    return os.geteuid() == 0 and shutil.which("ip") is not None
+    return os.geteuid() == 0 and None not in (shutil.which("ip"), shutil.which("iptables"))
 
 
 async def _ip(*words: str) -> None:
@@ -42,6 +46,9 @@ async def cable() -> AsyncIterator[None]:
         await _ip("-n", NAME, "link", "set", f"{NAME}b", "up")
         yield
     finally:
+        # A namespace whose sockets still try to send is gone only later, and what is in it with it.
+        if f"{NAME}a" in (name for _, name in socket.if_nameindex()):
+            await _ip("link", "del", f"{NAME}a")
         await _ip("netns", "del", NAME)
 
 
@@ -57,6 +64,10 @@ async def reader(port: int, path: str, host: str = HERE) -> asyncio.subprocess.P
     return process
 
 
-async def cut() -> None:
-    """Pull the cable: neither end hears anything, a FIN included."""
-    await _ip("-n", NAME, "link", "set", f"{NAME}b", "down")
+async def cut(how: str) -> None:
+    """Neither end hears anything any more, a FIN included: the cable is pulled, or all packets are dropped on it."""
+    if how == PULLED:
+        await _ip("-n", NAME, "link", "set", f"{NAME}b", "down")
+        return
+    for chain in ("INPUT", "OUTPUT"):
+        await _ip("netns", "exec", NAME, "iptables", "-A", chain, "-j", "DROP")

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import time
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, StreamReader, TCPConnector
 
-RETRY = 0.1  # seconds between connections
+RETRY = 2.0  # seconds between connections, until the server says otherwise
+HASTE = 20  # times as fast as a browser comes back
 _ID = re.compile(rb"^id: (.+)$", re.MULTILINE)
+_RETRY = re.compile(rb"^retry: (\d+)$", re.MULTILINE)
 
 
 class Reader:
-    """Asks `query` at `url` and reads until the end; `cut` says after how many bytes each connection drops.
+    """Asks `query` at `url` and reads until the end.
 
-    With a `rate` it reads no more than so many bytes a second.
+    `cut` says after how many bytes each connection drops (0: none), `rate` how many bytes a second are read (0: all).
     """
 
     def __init__(
-        self, url: str, query: str, continuity: str, cut: Callable[[], int] = lambda: 0, rate: int = 0
+        self, url: str, query: str, continuity: str, cut: Callable[[], int] = lambda: 0, rate: float = 0
     ) -> None:
         self.received: list[bytes] = []
+        self.arrivals: list[float] = []  # when chunks came, by the monotonic clock
         self.first = asyncio.Event()  # a chunk has come
         self.query = query
         self._address = f"{url}/bali-zero/chat-stream"
@@ -29,6 +35,7 @@ class Reader:
         self._cut = cut
         self._rate = rate
         self._last_id = ""
+        self._retry = RETRY
 
     async def run(self, session: ClientSession) -> None:
         """Read the whole answer, whatever happens to the line."""
@@ -42,30 +49,56 @@ class Reader:
                     await self._read(response.content)
             except (ClientError, ConnectionError, TimeoutError):
                 pass  # what a browser meets with another try
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(self._retry / HASTE)
 
     async def _read(self, content: StreamReader) -> None:
-        most, received = self._cut(), b""
+        most, received, whole = self._cut(), bytearray(), 0
         self.received.append(b"")
         try:
-            while piece := await (content.read(self._rate // 10) if self._rate else content.readany()):
-                received = (received + piece)[: most or None]
-                self.received[-1] = received
-                whole = received[: received.rfind(b"\n\n") + 2] if b"\n\n" in received else b""
-                if ids := _ID.findall(whole):
-                    self._last_id = ids[-1].decode()
-                if b'"text"' in whole:
-                    self.first.set()
+            while piece := await self._piece(content):
+                received += piece
+                if most:
+                    del received[most:]
+                end = received.rfind(b"\n\n", whole) + 2
+                if end > 1:
+                    self._take(bytes(received[whole:end]))
+                    whole = end
                 if most and len(received) >= most:
                     return
-                if self._rate:
-                    await asyncio.sleep(0.1)
         finally:
-            self.received[-1] = received
+            self.received[-1] = bytes(received)
+
+    async def _piece(self, content: StreamReader) -> bytes:
+        if not self._rate:
+            return await content.readany()
+        piece = await content.read(512)
+        await asyncio.sleep(len(piece) / self._rate)
+        return piece
+
+    def _take(self, whole: bytes) -> None:
+        if ids := _ID.findall(whole):
+            self._last_id = ids[-1].decode()
+        if retries := _RETRY.findall(whole):
+            self._retry = int(retries[-1]) / 1000
+        if b'"text"' in whole:
+            self.arrivals.append(time.monotonic())
+            self.first.set()
 
 
-def session() -> ClientSession:
+def session(**more: Any) -> ClientSession:
     """A session for many readers."""
-    return ClientSession(
-        connector=TCPConnector(limit=0, force_close=True), timeout=ClientTimeout(total=None, sock_read=10)
-    )
+    connector = TCPConnector(limit=0, force_close=True, socket_factory=more.pop("socket_factory", None))
+    return ClientSession(connector=connector, timeout=ClientTimeout(total=None, sock_read=10), **more)
+
+
+def narrow_session() -> ClientSession:
+    """A session whose connections buffer next to nothing, so that a slow reader is one for the server, too."""
+    return session(socket_factory=lambda address: narrow(address[0]), read_bufsize=1024)
+
+
+def narrow(family: int = socket.AF_INET) -> socket.socket:
+    """A socket that takes little ahead of its reader."""
+    made = socket.socket(family)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.setblocking(False)
+    return made

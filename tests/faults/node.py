@@ -1,6 +1,10 @@
 """A server in a process of its own, as `serve` runs it, with a small index and Claude at a stand-in's address.
 
 python tests/faults/node.py INDEX PORT        (settings from the environment; the address is printed)
+
+FAULTS_WRITE_DEADLINE   seconds that a reader may take to accept what it is sent
+FAULTS_USER_TIMEOUT     seconds that what was sent may stay unacknowledged
+FAULTS_PACE             seconds from part to part of an answer that is quoted from the documents
 """
 
 from __future__ import annotations
@@ -9,21 +13,36 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 from zantara_stream import app
 from zantara_stream.config import load_settings
 from zantara_stream.generation import claude
-from zantara_stream.generation.answerer import Answerer
+from zantara_stream.generation.answerer import Answerer, Part, Prompt
+from zantara_stream.generation.extractive import ExtractiveAnswerer
 from zantara_stream.retrieval.library import Library
 from zantara_stream.testing import HashingEmbedder
 from zantara_stream.web import sse
 
 
+class Paced(ExtractiveAnswerer):
+    """Quotes slowly enough to be interrupted."""
+
+    async def answer(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
+        """The parts, one after the other."""
+        async with aclosing(super().answer(prompt)) as parts:
+            async for part in parts:
+                yield part
+                await asyncio.sleep(float(os.environ["FAULTS_PACE"]))
+
+
 def main() -> None:
     """Serve until told to stop."""
     index, port = sys.argv[1:]
-    sse.WRITE_DEADLINE = 2.0  # seconds, so that there is no need to wait for 20
+    sse.WRITE_DEADLINE = float(os.environ["FAULTS_WRITE_DEADLINE"])
+    sse.USER_TIMEOUT = float(os.environ["FAULTS_USER_TIMEOUT"])
     logging.basicConfig(level=logging.WARNING)
     if claude_at := os.environ.get("ANTHROPIC_BASE_URL"):
         options = claude.ClaudeOptions(api_key="test", base_url=claude_at, silence=1.5)
@@ -32,6 +51,8 @@ def main() -> None:
             return claude.ClaudeAnswerer("claude-haiku-4-5", options)
 
         app.make_answerer = answerer  # type: ignore[assignment]
+    else:
+        app.ExtractiveAnswerer = Paced  # type: ignore[attr-defined]
 
     def library(*_: object) -> Library:
         return Library(Path(index), HashingEmbedder)

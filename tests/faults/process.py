@@ -19,18 +19,30 @@ ROOT = NODE.parent.parent.parent
 class Node:
     """One server over `folder/answers.db`; started again it listens on the same port."""
 
-    def __init__(self, folder: Path, index: Path, claude_at: str = "", **settings: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        index: Path,
+        claude_at: str = "",
+        write_deadline: float = 2,
+        user_timeout: float = 12,
+        **settings: object,
+    ) -> None:
         self.folder = folder
         self.journal = folder / "answers.db"
         self.port = 0
         self.url = ""
         self._index = index
+        self._clock = folder / "clock.txt"
         self._environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("ZANTARA_", "ANTHROPIC_", "COV_"))},
             "PYTHONPATH": str(ROOT),
             "ZANTARA_JOURNAL": f"sqlite:///{self.journal}",
             "ZANTARA_LEASE": "1",
             "ZANTARA_HEARTBEAT": "1",
+            "FAULTS_WRITE_DEADLINE": str(write_deadline),
+            "FAULTS_USER_TIMEOUT": str(user_timeout),
+            "FAULTS_PACE": "0.1",
             **({"ANTHROPIC_BASE_URL": claude_at} if claude_at else {}),
             **{f"ZANTARA_{name.upper()}": str(value) for name, value in settings.items()},
         }
@@ -41,8 +53,20 @@ class Node:
         return self._process.pid
 
     def preload(self, library: Path, offset: str) -> None:
-        """Let its next start see another time."""
-        self._environment |= {"LD_PRELOAD": str(library), "FAKETIME": offset, "DONT_FAKE_MONOTONIC": "1"}
+        """Let its next start see another time; `set_clock` changes it while it runs."""
+        self.set_clock(offset)
+        self._environment |= {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+            "FAKETIME_CACHE_DURATION": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def set_clock(self, offset: str) -> None:
+        """Let it see another time from the next second on."""
+        new = self._clock.with_suffix(".new")
+        new.write_text(offset)
+        new.replace(self._clock)  # it is read at any moment
 
     async def start(self) -> float:
         """Start it and wait until it is ready; the unix seconds at which it was started."""

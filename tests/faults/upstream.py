@@ -16,13 +16,16 @@ from typing import Any
 from aiohttp import web
 
 PACE = 0.02  # seconds from chunk to chunk
+SIZE = 7  # characters of a chunk
+AFTER = 70  # characters that a broken answer has at least
+WORDS = {"Long": 9000, "Short": 12}  # of answers to questions that begin so
 BREAKS = ("error event", "cut body", "end too early", "malformed JSON", "cut UTF-8", "stall")
 
 
 def text_of(question: str) -> str:
     """The answer to a question: words of several scripts, made from the question alone."""
     draw = random.Random(question)
-    words = 3000 if question.startswith("Long") else 60
+    words = WORDS.get(question.partition(" ")[0], 60)
     made = [
         f"{draw.choice(['permit', 'pajak', 'società', 'é🙂', 'Rp 10.000.000', 'visa.', '|'])}{n}" for n in range(words)
     ]
@@ -32,16 +35,24 @@ def text_of(question: str) -> str:
 class Upstream:
     """The server; `breaks` are taken one a request, in order, each after some chunks."""
 
-    def __init__(self, pace: float = PACE) -> None:
-        self.pace = pace
-        self.requests: Counter[str] = Counter()  # by question
+    def __init__(self, pace: float = PACE, size: int = SIZE) -> None:
+        self.pace, self.size = pace, size
+        self.begun: Counter[str] = Counter()  # requests for a whole answer, by question
+        self.continued: Counter[str] = Counter()  # requests for the rest of one
         self.left = 0  # closed by the client before their end
+        self.refusals: tuple[int, ...] = ()  # status of the first requests of each question
         self.breaks: list[str] = []
+        self.broken: dict[str, str] = {}  # how, by question
 
     @property
     def url(self) -> str:
         """Its base address."""
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    @property
+    def requests(self) -> int:
+        """All that were made."""
+        return self.begun.total() + self.continued.total()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Upstream]:
@@ -59,9 +70,18 @@ class Upstream:
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         question, written = _asked(body["messages"])
-        self.requests[question] += 1
-        rest = text_of(question)[len(written) :]
+        text = text_of(question)
+        if written != written.rstrip() or not text.startswith(written):
+            return _refused(400, "invalid_request_error")  # as the real one does; the second cannot happen there
+        number = self.begun[question] + self.continued[question]
+        (self.continued if written else self.begun)[question] += 1
+        if number < len(self.refusals):
+            status = self.refusals[number]
+            return _refused(status, "rate_limit_error" if status == 429 else "overloaded_error")
+        rest = text[len(written) :]
         broken = self.breaks.pop(0) if self.breaks else ""
+        if broken:
+            self.broken[question] = broken
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         try:
             await response.prepare(request)
@@ -77,11 +97,11 @@ class Upstream:
         await _event(
             response, {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
         )
-        for place in range(0, len(rest), 7):
-            if broken and place > 70:
+        for place in range(0, len(rest), self.size):
+            if broken and place > AFTER:
                 await _break(request, response, broken)
                 return
-            delta = {"type": "text_delta", "text": rest[place : place + 7]}
+            delta = {"type": "text_delta", "text": rest[place : place + self.size]}
             await _event(response, {"type": "content_block_delta", "index": 0, "delta": delta})
             await asyncio.sleep(self.pace)
         await _event(response, {"type": "content_block_stop", "index": 0})
@@ -95,6 +115,11 @@ def _asked(messages: list[dict[str, Any]]) -> tuple[str, str]:
     written = messages.pop()["content"] if messages[-1]["role"] == "assistant" else ""
     question = messages[-1]["content"][-1]["text"].partition("\n\n(The search")[0]
     return question, written
+
+
+def _refused(status: int, kind: str) -> web.Response:
+    error = {"type": "error", "error": {"type": kind, "message": "Refused"}}
+    return web.json_response(error, status=status, headers={"retry-after": "0.1"})
 
 
 async def _event(response: web.StreamResponse, data: dict[str, Any]) -> None:
