@@ -90,6 +90,19 @@ async def test_the_same_continuity_id_for_another_question_is_a_conflict() -> No
     assert len(producer.asked) == 1
 
 
+async def test_an_answer_is_found_by_its_name_for_its_question_only_and_none_is_made() -> None:
+    producer = Producer(*HELLO)
+    answers = node(producer)
+    asked = await answers.ask(Asked("q", continuity="c"))
+    assert await answers.named(Asked("q", continuity="c")) is asked
+    assert await answers.named(Asked("q", continuity="unknown")) is None
+    assert await answers.named(Asked("q")) is None
+    with pytest.raises(ContinuityConflict):
+        await answers.named(Asked("other", continuity="c"))
+    await answers.drain(LONG)
+    assert len(producer.asked) == 1
+
+
 async def test_all_who_ask_at_once_with_one_continuity_id_get_one_answer() -> None:
     producer, journal = Producer(*HELLO), MemoryJournal(LONG)
     nodes = [node(producer, journal), node(producer, journal.peer())]

@@ -87,10 +87,12 @@ class Answers:
         if not asked.continuity:
             # Also in a task: one who leaves while it is recorded must not leave a record that nobody knows of.
             return await self._once(f"new {secrets.token_hex(8)}", self._create(asked, admit))
-        answer = await self._once(f"continuity {asked.continuity}", self._named(asked, admit))
-        if answer.opening.question != asked.question:
-            raise ContinuityConflict
-        return answer
+        return _same(await self._once(f"continuity {asked.continuity}", self._named(asked, admit)), asked)
+
+    async def named(self, asked: Asked) -> Answer | None:
+        """The answer that `continuity` names, if there is one. Raises `ContinuityConflict`, as `ask` does."""
+        answer = await self._existing(asked.continuity)
+        return None if answer is None else _same(answer, asked)
 
     async def _once(self, what: str, opening: Coroutine[Any, Any, Answer]) -> Answer:
         """Open it once for all who want it; whoever leaves does not take it from the others."""
@@ -108,12 +110,11 @@ class Answers:
             task.exception()  # whoever still waits raises it
 
     async def _named(self, asked: Asked, admit: Callable[[], object]) -> Answer:
-        existing = await self.named(asked.continuity)
+        existing = await self._existing(asked.continuity)
         return existing if existing is not None else await self._create(asked, admit)
 
-    async def named(self, continuity: str) -> Answer | None:
-        """The answer that a continuity id names."""
-        answer = await self.journal.named(continuity)
+    async def _existing(self, continuity: str) -> Answer | None:
+        answer = await self.journal.named(continuity) if continuity else None
         return None if answer is None else await self.get(answer)
 
     async def _create(self, asked: Asked, admit: Callable[[], object]) -> Answer:
@@ -264,3 +265,10 @@ class Answers:
             await self.journal.release(leases)
         except RequestError:
             logger.warning("the leases of %d answers were not released; they run out by themselves", len(leases))
+
+
+def _same(answer: Answer, asked: Asked) -> Answer:
+    """The answer, if it is one to what was asked."""
+    if answer.opening.question != asked.question:
+        raise ContinuityConflict
+    return answer

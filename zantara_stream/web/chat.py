@@ -42,9 +42,9 @@ class Chat:
 
     async def _reconnected(self, ask: Ask, question: Question, after: float) -> tuple[Answer, int]:
         """Where somebody goes on who got chunks until `after`; never a second answer."""
-        if not ask.continuity or await self._answers.named(ask.continuity) is None:
+        answer = await self._answers.named(_asked(ask, question))
+        if answer is None:
             raise AnswerExpired
-        answer = await self._answer(ask, question)
         return answer, offset_after(answer.log.frames(), after)
 
     async def whole(self, request: web.Request) -> web.Response:
@@ -58,13 +58,13 @@ class Chat:
         return _as_json(answer)
 
     async def _answer(self, ask: Ask, question: Question) -> Answer:
-        asked = Asked(_digest(question), question.to_json(), ask.continuity)
-        return await self._answers.ask(asked, self._pipeline.check)
+        return await self._answers.ask(_asked(ask, question), self._pipeline.check)
 
 
-def _digest(question: Question) -> str:
-    """What tells one question of one asker from another. A page that asks again may have a longer history by then."""
-    return hashlib.sha256(f"{question.asker}\0{question.query}".encode()).hexdigest()
+def _asked(ask: Ask, question: Question) -> Asked:
+    """What identifies the question is who asks what: a page that asks again may have a longer history by then."""
+    digest = hashlib.sha256(f"{question.asker}\0{question.query}".encode()).hexdigest()
+    return Asked(digest, question.to_json(), ask.continuity)
 
 
 def _as_json(answer: Answer) -> web.Response:
