@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from zantara_stream.answers.database import Append, Database
-from zantara_stream.answers.journal import Journal, Lease, Opening
+from zantara_stream.answers.journal import Fenced, Journal, Lease, Opening
 from zantara_stream.answers.memory import MemoryJournal
 from zantara_stream.answers.sqlite import SqliteJournal
 
@@ -32,7 +32,7 @@ KINDS = ("memory", "row a commit", "row an event")
 class RowAnEvent(Database):
     """The obvious table: a row an event, by answer and offset."""
 
-    def commit(self, appends: list[Append]) -> list[Exception | None]:
+    def commit(self, appends: list[Append]) -> list[Fenced | None]:
         """Insert each event's row."""
         with self._transaction():
             self._db.execute(

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logs import Clock, block, frames, last
 
-from zantara_stream.answers import database, memory
-from zantara_stream.answers.events import Citation, Done, Event, Sources, Stamp, Text, encode
+from zantara_stream.answers.events import Citation, Done, Event, Sources, Text
 from zantara_stream.answers.fold import fold, snapshot
 from zantara_stream.answers.journal import Fenced, Journal, Lease, Opening, Stored
 from zantara_stream.answers.memory import MemoryJournal
@@ -24,19 +24,6 @@ from zantara_stream.answers.sqlite import SqliteJournal
 
 JOURNALS = ["memory", "sqlite"]
 LEASE = 5.0
-
-
-class Clock:
-    """The time that journals look at."""
-
-    def __init__(self) -> None:
-        self.now = 1730552400.0
-
-    def time(self) -> float:
-        """Unix seconds."""
-        return self.now
-
-    monotonic = time
 
 
 @dataclass(frozen=True)
@@ -53,8 +40,7 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[Doors]:
     """Two doors of that kind, with a clock of their own."""
     with pytest.MonkeyPatch.context() as patch:
         clock = Clock()
-        patch.setattr(memory, "time", clock)
-        patch.setattr(database, "time", clock)
+        clock.set_for_journals(patch)
         async with AsyncExitStack() as stack:
             here, there = _doors(kind, folder)
             for door in (here, there):
@@ -77,16 +63,6 @@ async def doors(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield doors
 
 
-def block(answer: str, offset: int, event: Event | None = None) -> bytes:
-    """An event as it is appended; a text unless another is given."""
-    return encode(event or Text(f"{answer}{offset} "), Stamp(answer, offset, offset, 1730552400.0 + offset, 1.0, 0.5))
-
-
-def last(answer: str, offset: int) -> bytes:
-    """Its terminal event."""
-    return block(answer, offset, Done("end_turn"))
-
-
 async def create(door: Journal, answer: str, continuity: str = "") -> Lease:
     """Begin an answer that is not there yet."""
     lease = await door.create(Opening(answer, f"question of {answer}", f"request of {answer}", continuity, 12.5))
@@ -106,13 +82,6 @@ async def append(door: Journal, *appends: tuple[Lease, bytes]) -> list[Exception
 async def write(door: Journal, lease: Lease, *frames: bytes) -> None:
     """Append what must be kept."""
     assert await append(door, *((lease, frame) for frame in frames)) == [None] * len(frames)
-
-
-async def frames(door: Journal, answer: str) -> tuple[bytes, ...]:
-    """What the door sees of an answer's log."""
-    stored = await door.find(answer)
-    assert stored is not None
-    return stored.frames
 
 
 def names(claimed: list[tuple[Lease, Stored]]) -> list[str]:

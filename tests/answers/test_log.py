@@ -7,21 +7,14 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from logs import ANSWERS, LETTERS
+from producing import settled
 
-from zantara_stream.answers.events import Citation, Done, Event, Failed, Sources, Stamp, Text, encode
+from zantara_stream.answers.events import Stamp, Text, encode
 from zantara_stream.answers.fold import Folded, fold, snapshot
 from zantara_stream.answers.log import SLICE, Cursor, EventLog
 from zantara_stream.errors import Draining, JournalUnavailable
 from zantara_stream.testing import read_events
-
-LETTERS: dict[str, Event] = {
-    "t": Text("word "),
-    "c": Citation("p", "Source", "quote", 0, 5, 0, 4, verified=True),
-    "s": Sources(({"source": "Source"},)),
-    "d": Done("end_turn"),
-    "f": Failed("internal", "Broken.", retryable=False),
-}
-ANSWERS = st.from_regex(r"[tc]{0,12}s?[df]", fullmatch=True)  # text* (citation | text)* sources? (done | error)
 
 
 def blocks(letters: str) -> list[bytes]:
@@ -51,12 +44,6 @@ def rest(cursor: Cursor) -> bytes:
     while piece := cursor.read():
         read += piece
     return read
-
-
-async def settled() -> None:
-    """Every callback that is due by now has run, and whatever it made due."""
-    for _ in range(3):
-        await asyncio.sleep(0)
 
 
 # ------------------------------------------------------------------------------------------- reading

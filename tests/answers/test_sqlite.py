@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from logs import Clock, block, frames, last
+from producing import settled
 
 from zantara_stream.answers import database, sqlite
 from zantara_stream.answers.database import APPLICATION, PROBE, VERSION, Append, Database
-from zantara_stream.answers.events import Done, Event, Stamp, Text, encode
+from zantara_stream.answers.events import Text
 from zantara_stream.answers.journal import Fenced, Lease, Opening
 from zantara_stream.answers.sqlite import SqliteJournal
 from zantara_stream.errors import ConfigError, JournalUnavailable
@@ -43,16 +45,6 @@ async def journal_at(path: Path, lease: float = LONG) -> AsyncIterator[SqliteJou
         yield journal
     finally:
         await journal.close()
-
-
-def block(answer: str, offset: int, event: Event | None = None) -> bytes:
-    """An event as it is appended; a text unless another is given."""
-    return encode(event or Text(f"{answer}{offset} "), Stamp(answer, offset, offset, 1730552400.0 + offset, 1.0, 0.5))
-
-
-def last(answer: str, offset: int) -> bytes:
-    """Its terminal event."""
-    return block(answer, offset, Done("end_turn"))
 
 
 async def create(journal: SqliteJournal, answer: str, request: str = "") -> Lease:
@@ -78,13 +70,6 @@ async def append(journal: SqliteJournal, lease: Lease, *frames: bytes) -> list[t
 
 
 KEPT, FENCED, UNAVAILABLE = type(None), Fenced, JournalUnavailable
-
-
-async def frames(journal: SqliteJournal, answer: str) -> tuple[bytes, ...]:
-    """What is kept of an answer's log."""
-    stored = await journal.find(answer)
-    assert stored is not None
-    return stored.frames
 
 
 def rows(path: Path, query: str) -> list[Any]:
@@ -315,18 +300,12 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     commit = Database.commit
 
-    def counted(self: Database, appends: list[Append]) -> list[Exception | None]:
+    def counted(self: Database, appends: list[Append]) -> list[Fenced | None]:
         sizes.append(len(appends))
         return commit(self, appends)
 
     monkeypatch.setattr(Database, "commit", counted)
     return sizes
-
-
-async def settled() -> None:
-    """Every callback that is due by now has run, and whatever it made due."""
-    for _ in range(5):
-        await asyncio.sleep(0)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -511,23 +490,12 @@ async def test_a_file_that_hangs_can_be_left(path: Path, monkeypatch: pytest.Mon
 # ------------------------------------------------------------------------------------------------- the clock
 
 
-class Clock:
-    """The time of day as the file's thread sees it."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def time(self) -> float:
-        """Unix seconds."""
-        return self.now
-
-
 @pytest.mark.parametrize("hours", [1, 24])
 async def test_a_lease_of_a_clock_that_was_set_back_counts_as_run_out(
     path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
-    clock = Clock(1730552400.0)
-    monkeypatch.setattr(database, "time", clock)
+    clock = Clock()
+    clock.set_for_journals(monkeypatch)
     async with journal_at(path, lease=5.0) as here, journal_at(path, lease=5.0) as there:
         await create(here, "A")
         assert await there.claim(9) == []
@@ -542,8 +510,8 @@ async def test_a_lease_of_a_clock_that_was_set_back_counts_as_run_out(
 async def test_a_producer_that_renews_in_time_keeps_its_answer_though_the_clock_was_set_back(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock(1730552400.0)
-    monkeypatch.setattr(database, "time", clock)
+    clock = Clock()
+    clock.set_for_journals(monkeypatch)
     async with journal_at(path, lease=5.0) as here, journal_at(path, lease=5.0) as there:
         lease = await create(here, "A")
         clock.now -= 3600

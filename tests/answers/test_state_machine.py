@@ -20,8 +20,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from logs import Clock
 
-from zantara_stream.answers import database, memory
 from zantara_stream.answers.answer import TAKEOVERS, Answer, Lifetimes
 from zantara_stream.answers.answers import Answers, Asked
 from zantara_stream.answers.events import WRITING, Done, Event, Sources, Text, closes
@@ -35,19 +35,6 @@ from zantara_stream.errors import AnswerExpired, ContinuityConflict
 LONG, LEASE, RETENTION = 3600.0, 5.0, 1000.0  # seconds
 PATIENCE = 5.0  # seconds
 NODES = st.sampled_from([0, 1])
-
-
-class Clock:
-    """The time that journals look at."""
-
-    def __init__(self) -> None:
-        self.now = 1730552400.0
-
-    def time(self) -> float:
-        """Seconds."""
-        return self.now
-
-    monotonic = time
 
 
 class Stage:
@@ -155,9 +142,7 @@ class Lives(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.undo = ExitStack()
         self.clock = Clock()
-        patch = self.undo.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr(memory, "time", self.clock)
-        patch.setattr(database, "time", self.clock)
+        self.clock.set_for_journals(self.undo.enter_context(pytest.MonkeyPatch.context()))
         self.stage = Stage()
         self.model: list[Modelled] = []
         self.readings: list[Reading] = []
@@ -259,7 +244,10 @@ class Lives(RuleBasedStateMachine):
             await self._fenced(answer, node)
         if answer.writer is None:
             return
-        log = (await self.nodes[answer.writer].get(answer.name)).log
+        await self._caught_up(answer, (await self.nodes[answer.writer].get(answer.name)).log)
+
+    async def _caught_up(self, answer: Modelled, log: EventLog) -> None:
+        """Wait until all that may be written of it has been."""
         answer.chunks = self.stage.allowed[answer.request]
         if answer.request in self.stage.finished:
             await log.ended()
@@ -319,12 +307,7 @@ class Lives(RuleBasedStateMachine):
         else:
             answer.asked += 1
             await self.stage.until_asked(answer.request, answer.asked)
-            answer.chunks = self.stage.allowed[answer.request]
-            if answer.request in self.stage.finished:
-                await log.ended()
-                self._ended(answer, "end_turn")
-            else:
-                await reach(log, answer.chunks)
+            await self._caught_up(answer, log)
 
     @rule(node=NODES)
     def restart(self, node: int) -> None:

@@ -10,36 +10,24 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from logs import ANSWERS, LETTERS
 
 from zantara_stream.answers import writer as module
 from zantara_stream.answers.events import (
     ORDER,
-    Citation,
-    Done,
-    Event,
-    Failed,
-    Sources,
     Text,
     is_snapshot,
     split,
     unframe,
 )
 from zantara_stream.answers.fold import fold
-from zantara_stream.answers.journal import Committed, Fenced, Lease, Opening, compacted
+from zantara_stream.answers.journal import Committed, Fenced, Lease, Lost, Opening
 from zantara_stream.answers.log import EventLog
 from zantara_stream.answers.memory import MemoryJournal
 from zantara_stream.answers.writer import BACKLOG, OutOfOrder, Writer
 from zantara_stream.errors import JournalUnavailable
 
-LETTERS: dict[str, Event] = {
-    "t": Text("word "),
-    "c": Citation("p", "Source", "quote", 0, 5, 0, 4, verified=True),
-    "s": Sources(({"source": "Source"},)),
-    "d": Done("end_turn"),
-    "f": Failed("internal", "Broken.", retryable=False),
-}
 GRAMMAR = re.compile(r"[tc]*s?[df]")  # text* (citation | text)* sources? (done | error)
-ANSWERS = st.from_regex(r"[tc]{0,12}s?[df]", fullmatch=True)
 
 START = 1730552400.0
 PLENTY = 1 << 20
@@ -90,7 +78,7 @@ class SlowJournal(MemoryJournal):
         for append in now:
             super().append(*append)
 
-    def refuse(self, error: Exception) -> None:
+    def refuse(self, error: Lost) -> None:
         """Refuse all that waits."""
         now, self.waiting = self.waiting, []
         for _, _, committed in now:
@@ -340,7 +328,7 @@ async def test_a_log_that_grows_too_long_begins_with_a_snapshot(again: bool) -> 
     assert offsets(frames) == list(range(desk.log.first, 104))
     whole = fold(frames)
     assert (whole.text, whole.chunks, len(whole.citations)) == ("word " * 100, 100, 1)
-    assert desk.log.frames() == await desk.kept() == tuple(compacted(writer.frames()))
+    assert desk.log.frames() == await desk.kept() == tuple(writer.frames())
 
 
 async def test_the_numbers_go_on_behind_a_snapshot() -> None:
@@ -423,7 +411,7 @@ async def test_a_snapshot_alone_does_not_put_a_producer_behind() -> None:
 
 
 @pytest.mark.parametrize("error", [Fenced(), JournalUnavailable()])
-async def test_what_the_journal_refuses_is_lost_with_all_after_it_and_told_once(error: Exception) -> None:
+async def test_what_the_journal_refuses_is_lost_with_all_after_it_and_told_once(error: Lost) -> None:
     desk = Desk(journal := SlowJournal())
     writer = await desk.sit()
     write(writer, "tt")

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 from aiohttp import ClientSession, web
+from producing import settled
 from server import QUESTION, STREAM, Reader, never, serving
 
 from zantara_stream.answers.answer import Answer, Lifetimes
@@ -40,12 +41,6 @@ class Written:
 
     def abort(self) -> None:
         self.aborted = True
-
-
-async def settled() -> None:
-    """Every callback that is due by now has run, and whatever it made due."""
-    for _ in range(5):
-        await asyncio.sleep(0)
 
 
 def append(log: EventLog, event: Event) -> None:

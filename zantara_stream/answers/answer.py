@@ -11,10 +11,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 
-from ..errors import Internal, JournalUnavailable, ModelError, RequestError
+from ..errors import Internal, ModelError, RequestError
 from .events import Done, Event, Failed, added, split
 from .fold import Folded, fold
-from .journal import Fenced, Journal, Lease, Opening
+from .journal import Fenced, Journal, Lease, Lost, Opening
 from .life import BROKEN_OFF, CLAIMED, ENDED, FENCED, FOLLOWED, LIFE, RUNNING
 from .log import EventLog
 from .writer import Writer
@@ -125,8 +125,7 @@ class Answer:
     def stop(self) -> None:
         """End the answer now, or as soon as it is written here. What was written stands."""
         self.stop_wanted = True
-        if self._task is not None:
-            self._task.cancel()
+        self._end_task()
 
     # --------------------------------------------------------------------------------- what happens to it
 
@@ -144,13 +143,13 @@ class Answer:
             self._end_task()
             self._become(BROKEN_OFF)
 
-    def _lost(self, error: Exception) -> None:
+    def _lost(self, error: Lost) -> None:
         if isinstance(error, Fenced):
             logger.warning("answer %s was taken over by another node", self.id)
             self._become(FENCED)
             self._end_task()
         else:
-            self.break_off(error if isinstance(error, RequestError) else JournalUnavailable())
+            self.break_off(error)
 
     def _end_task(self) -> None:
         if self._task is not None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .events import closes, split
-from .journal import Fenced, Lease, Opening, Stored, add, compacted
+from .journal import Fenced, Lease, Opening, Stored, add
 
 APPLICATION, VERSION = 0x5A535452, 1
 BUSY = 3.0  # seconds to wait for another process's lock
@@ -45,7 +45,9 @@ SCHEMA = f"""
     PRAGMA user_version = {VERSION};
 """
 _OPENING = "answer, question, request, coalesce(continuity, ''), started"
-_PAIRS = "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))"
+_NAMED = "answer IN (SELECT value FROM json_each(?))"
+_LEASED = "(answer, token) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))"
+_NOWHERE = 2**63 - 1  # behind every place
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Database:
 
     # ------------------------------------------------------------------------------------------- appending
 
-    def commit(self, appends: list[Append]) -> list[Exception | None]:
+    def commit(self, appends: list[Append]) -> list[Fenced | None]:
         """Write all of them in one transaction; for each None, or that it was refused."""
         try:
             with self._transaction():
@@ -160,7 +162,7 @@ class Database:
                 del self._held[answer]
         self._seen_version = version
 
-    def _take(self, append: Append) -> Exception | None:
+    def _take(self, append: Append) -> Fenced | None:
         held = self._held.get(append.lease.answer)
         if held is None or held.token != append.lease.token:
             return Fenced()
@@ -206,7 +208,7 @@ class Database:
     def _end(self, leases: Collection[Lease], moment: float) -> None:
         pairs = json.dumps([(lease.answer, lease.token) for lease in leases])
         with self._transaction():
-            self._db.execute(f"UPDATE answers SET lease_ends = ? WHERE (answer, token) IN {_PAIRS}", (moment, pairs))
+            self._db.execute(f"UPDATE answers SET lease_ends = ? WHERE {_LEASED}", (moment, pairs))
 
     def claim(self, most: int, held: Collection[str]) -> list[tuple[Lease, Stored]]:
         """Take over unfinished answers whose leases ran out, oldest first."""
@@ -215,11 +217,12 @@ class Database:
         with self._transaction():
             openings = self._claimable(most, held)
             names = json.dumps([opening.answer for opening in openings])
-            self._db.execute(
-                "UPDATE answers SET token = token + 1, lease_ends = ? WHERE answer IN (SELECT value FROM json_each(?))",
+            raised = self._db.execute(
+                f"UPDATE answers SET token = token + 1, lease_ends = ? WHERE {_NAMED} RETURNING answer, token",
                 (time.time() + self._lease, names),
             )
-            taken = [self._taken(stored) for stored in self._unfinished(openings)]
+            leases = {answer: Lease(answer, token) for answer, token in raised}
+            taken = [(leases[stored.opening.answer], stored) for stored in self._unfinished(openings)]
         for lease, stored in taken:
             self._held[lease.answer] = _Held(lease.token, list(stored.frames))
         return taken
@@ -231,10 +234,6 @@ class Database:
             (now, now + self._lease),
         )
         return [Opening(*row) for row in rows if row[0] not in held][:most]
-
-    def _taken(self, stored: Stored) -> tuple[Lease, Stored]:
-        answer = stored.opening.answer
-        return Lease(answer, self._number("SELECT token FROM answers WHERE answer = ?", answer)), stored
 
     # ---------------------------------------------------------------------------------------------- reading
 
@@ -259,15 +258,15 @@ class Database:
         wanted = {opening.answer: (opening, list[bytes]()) for opening in openings}
         only = b"".join(name.encode() for name in wanted) if len(wanted) == 1 else b""  # most commits are of others
         rows = self._db.execute(
-            "SELECT frames FROM commits WHERE place >= (SELECT min(place) FROM answers"
-            " WHERE answer IN (SELECT value FROM json_each(?))) AND instr(frames, ?) ORDER BY place",
+            f"SELECT frames FROM commits WHERE place >= (SELECT min(place) FROM answers WHERE {_NAMED})"
+            " AND instr(frames, ?) ORDER BY place",
             (json.dumps(list(wanted)), only),
         )
         for (frames,) in rows:
             for answer, _, block in split(frames):
                 if answer in wanted:
-                    wanted[answer][1].append(block)
-        return [Stored(opening, tuple(compacted(frames))) for opening, frames in wanted.values()]
+                    add(wanted[answer][1], block)
+        return [Stored(opening, tuple(frames)) for opening, frames in wanted.values()]
 
     # ------------------------------------------------------------------------------------------- forgetting
 
@@ -275,7 +274,7 @@ class Database:
         """Count the retention of these closed answers from now."""
         with self._transaction():
             self._db.execute(
-                "UPDATE answers SET closed = ? WHERE closed IS NOT NULL AND answer IN (SELECT value FROM json_each(?))",
+                f"UPDATE answers SET closed = ? WHERE closed IS NOT NULL AND {_NAMED}",
                 (time.time(), json.dumps(list(answers))),
             )
 
@@ -283,18 +282,19 @@ class Database:
         """Forget closed answers, and the commits that no unfinished one needs."""
         rows = self._db.execute("SELECT answer FROM answers WHERE closed <= ?", (time.time() - retention,))
         old = [answer for (answer,) in rows if answer not in read]
-        needed = self._number("SELECT min(place) FROM answers WHERE closed IS NULL")
-        spent = self._number("SELECT min(place) FROM commits")
-        if old or (spent and (not needed or spent < needed)):
+        spent = self._place("SELECT min(place) FROM commits") < self._needed()
+        if old or spent:
             with self._transaction():
-                self._db.execute(
-                    "DELETE FROM answers WHERE answer IN (SELECT value FROM json_each(?))", (json.dumps(old),)
-                )
-                self._db.execute(
-                    "DELETE FROM commits WHERE NOT place >= "
-                    "coalesce((SELECT min(place) FROM answers WHERE closed IS NULL), place + 1)"
-                )
+                self._db.execute(f"DELETE FROM answers WHERE {_NAMED}", (json.dumps(old),))
+                self._db.execute("DELETE FROM commits WHERE place < ?", (self._needed(),))
         return old
+
+    def _needed(self) -> int:
+        """The first place that may hold events of an unfinished answer."""
+        return self._place("SELECT min(place) FROM answers WHERE closed IS NULL")
+
+    def _place(self, query: str) -> int:
+        return self._number(query) or _NOWHERE
 
     def probe(self) -> None:
         """Write something, and take it back."""

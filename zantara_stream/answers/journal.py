@@ -8,17 +8,20 @@ renewed runs out, and then any node may take the answer over. The same tests hol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..errors import JournalUnavailable
 from .events import closes, is_snapshot
-
-Committed = Callable[[Exception | None], None]
 
 
 class Fenced(Exception):
     """Somebody else writes this answer now."""
+
+
+Lost = Fenced | JournalUnavailable  # why an event was not kept
+Committed = Callable[[Lost | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +130,3 @@ def add(frames: list[bytes], frame: bytes) -> None:
     if is_snapshot(frame):
         frames.clear()
     frames.append(frame)
-
-
-def compacted(frames: Iterable[bytes]) -> list[bytes]:
-    """What a log holds to which these were appended."""
-    held: list[bytes] = []
-    for frame in frames:
-        add(held, frame)
-    return held

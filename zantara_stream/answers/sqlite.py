@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from ..errors import ConfigError, JournalUnavailable
 from .database import Append, Database
-from .journal import Committed, Lease, Opening, Stored
+from .journal import Committed, Fenced, Lease, Opening, Stored
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class SqliteJournal:
         work = loop.run_in_executor(self._thread, self._database.commit, [append for append, _ in self._batch])
         work.add_done_callback(self._committed)
 
-    def _committed(self, work: asyncio.Future[list[Exception | None]]) -> None:
+    def _committed(self, work: asyncio.Future[list[Fenced | None]]) -> None:
         assert self._overdue_at is not None
         self._overdue_at.cancel()
         batch, self._batch = self._batch, []

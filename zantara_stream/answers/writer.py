@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from .events import CLOSED, ORDER, WRITING, Event, Stamp, Text, encode
 from .fold import fold, snapshot
-from .journal import Journal, Lease
+from .journal import Journal, Lease, Lost
 from .log import EventLog
 
 BACKLOG = 256  # events that may wait for the journal before the producer has to
@@ -34,7 +34,7 @@ class Writer:
         started: float,
         most: int,
         ended: Callable[[], None],
-        lost: Callable[[Exception], None],
+        lost: Callable[[Lost], None],
     ) -> None:
         written = fold(log.frames())
         self.lease = lease
@@ -113,7 +113,7 @@ class Writer:
         self._settled.clear()
         self._journal.append(self.lease, frame, lambda error: self._committed(frame, error))
 
-    def _committed(self, frame: bytes, error: Exception | None) -> None:
+    def _committed(self, frame: bytes, error: Lost | None) -> None:
         if self.broken:
             return
         if error is not None:

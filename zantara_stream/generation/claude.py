@@ -184,7 +184,7 @@ class _Message:
                 yield from self._delta(event["delta"])
             case "content_block_start":
                 self.block_start = self.length
-                yield from self._text(event["content_block"].get("text") or "")
+                yield from self._new(self.seam.take(event["content_block"].get("text") or ""))
             case "content_block_stop":
                 yield from self._quotes()
             case "message_start":
@@ -194,23 +194,18 @@ class _Message:
                 self._count(event.get("usage") or {})
             case "message_stop":
                 self.ended = True
-                yield from self._held()
+                yield from self._new(self.seam.finish())
             case "error":
                 raise failure(event)
 
     def _delta(self, delta: Mapping[str, Any]) -> Iterator[Part]:
         if delta["type"] == "text_delta":
-            yield from self._text(delta["text"])
+            yield from self._new(self.seam.take(delta["text"]))
         elif delta["type"] == "citations_delta":
             self.cited.append(delta["citation"])
 
-    def _text(self, text: str) -> Iterator[Part]:
-        if text := self.seam.take(text):
-            self.length += len(text)
-            yield text
-
-    def _held(self) -> Iterator[Part]:
-        if text := self.seam.finish():
+    def _new(self, text: str) -> Iterator[Part]:
+        if text:
             self.length += len(text)
             yield text
 
