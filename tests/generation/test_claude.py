@@ -564,6 +564,7 @@ def test_models_that_take_a_prefill(model: str) -> None:
         "claude-opus-4-7-20260416",
         "claude-sonnet-4-10",
         "claude-opus-4-50",
+        "claude-opus-4-10",
         "claude-sonnet-5-5",
         "claude-opus-5-20260101",
         "claude-fable-5",
@@ -632,8 +633,13 @@ async def test_a_server_without_search_results_keeps_its_prefill(api: MessagesAP
     answerer = make()
     for _ in range(2):
         assert WRITTEN + "".join(texts_in(await parts_of(answerer, BEGUN))) == WHOLE
-    assert forms(api)[-1] == (True, False)
-    assert len(api.requests) == 4, "then it was remembered"
+    assert forms(api) == [(True, True), (False, True), (False, False), (True, False)], "then it was remembered"
+
+
+async def test_going_on_on_an_account_without_credit_is_asked_once(api: MessagesAPI, make: Make) -> None:
+    api.queue(http_error(400, CREDIT))
+    await error_of(make(), BEGUN)
+    assert len(api.requests) == 1
 
 
 async def test_a_server_that_takes_neither_is_learned_from_in_time(api: MessagesAPI, make: Make) -> None:
@@ -682,6 +688,17 @@ async def test_quotes_of_the_rest_count_from_the_beginning_of_the_answer(
     (quote,) = (part for part in parts if isinstance(part, Quote))
     start, end = quote.supports
     assert whole[start:end] == "one year"
+
+
+async def test_white_space_that_a_cited_block_repeats_is_not_among_what_its_quote_supports(
+    api: MessagesAPI, make: Make
+) -> None:
+    api.queue(answer(Cited((" for one year.",), (citation(0, BLOCKS[1]),))))
+    text, quote, finish = await parts_of(make(), BEGUN)
+    assert text == "for one year."
+    assert isinstance(quote, Quote)
+    assert quote.supports == (len(WRITTEN), len(WRITTEN) + len("for one year."))
+    assert isinstance(finish, Finish)
 
 
 async def test_an_answer_that_is_begun_anew_in_cited_blocks_is_not_doubled(api: MessagesAPI, make: Make) -> None:
