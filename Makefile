@@ -35,11 +35,11 @@ test-services:
 
 .venv/serving: .venv/bin/python setup.cfg pyproject.toml constraints.txt
 	@echo "Installing into .venv (a few minutes the first time)"
-	$(INSTALL) --editable .
+	$(INSTALL) --editable '.[build]'
 	@touch $@
 
 .venv/testing: .venv/serving
-	$(INSTALL) --editable '.[test]'
+	$(INSTALL) --editable '.[build,test]'
 	@touch $@
 
 clean:

@@ -147,12 +147,14 @@ def answer(
     return Stream(tuple(_message(content, stop_reason)), at_a_time, hold)
 
 
-def continuing(text: str, *, size: int = 7, repeated: int = 0) -> Callable[[Request], Reply]:
+def continuing(text: str, *, size: int = 7, repeated: int = 0, marked: str = "") -> Callable[[Request], Reply]:
     """A model that always writes this text, in pieces of that many characters; of an answer that has begun, the rest.
 
     After a prefill it goes on with the next character. Where it is shown the beginning and asked for the rest, it
-    repeats the last so many words of it.
+    repeats the last so many words of it. What it is shown has no markers; with them it is `marked`, if it has any.
     """
+    marked = marked or text
+    places = _places(text, marked)
 
     def reply(request: Request) -> Reply:
         written, prefilled = beginning(request)
@@ -160,10 +162,22 @@ def continuing(text: str, *, size: int = 7, repeated: int = 0) -> Callable[[Requ
             return http_error(400, "final assistant content cannot end with trailing whitespace")
         if not text.startswith(written):
             return http_error(400, "this model begins its answer with other words")
-        rest = text[len(written) if prefilled else _before(written, repeated) :]
+        rest = marked[places[len(written) if prefilled else _before(written, repeated)] :]
         return answer(*(rest[place : place + size] for place in range(0, len(rest), size)))
 
     return reply
+
+
+def _places(text: str, marked: str) -> list[int]:
+    """For each place in a text, its end too, where that is in the same text with markers: before a marker there."""
+    places, after = [], 0
+    for letter in text:
+        before = after
+        while marked[after] != letter or (marked[after] == " " and marked[after + 1] == "["):
+            after = marked.index("]", after) + 1
+        places.append(before)
+        after += 1
+    return [*places, after]
 
 
 def beginning(request: Request) -> tuple[str, bool]:

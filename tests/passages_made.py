@@ -21,6 +21,7 @@ def passage(
     language: str = "en",
     updated: str = "",
     url: str = "",
+    level: int = 0,
 ) -> Passage:
     """A passage that stands after `lead` in its document."""
     return Passage(
@@ -32,6 +33,7 @@ def passage(
         language=language,
         updated=updated,
         url=url,
+        level=level,
         start=len(lead),
         end=len(lead) + len(text),
         text=text,

@@ -19,8 +19,9 @@ from zantara_stream.answers.answers import Answers
 from zantara_stream.app import ANSWERS, create_app, make_runner
 from zantara_stream.config import MEMORY, Settings
 from zantara_stream.generation.answerer import Answerer
-from zantara_stream.retrieval.embedding import Embedder, Vectors
+from zantara_stream.retrieval.encoder import Encoder, Vectors
 from zantara_stream.retrieval.library import Library
+from zantara_stream.retrieval.opened import LoadEncoder
 from zantara_stream.testing import EventReader, HashingEmbedder, ScriptedAnswerer, StreamEvent
 
 STREAM, CHAT, SEARCH = "/bali-zero/chat-stream", "/bali-zero/chat", "/bali-zero/search"
@@ -53,8 +54,8 @@ class BlockingEmbedder(HashingEmbedder):
 class WatchedLibrary(Library):
     """A library that tells when it has been opened, well or not."""
 
-    def __init__(self, folder: Path, embedder: Embedder) -> None:
-        super().__init__(folder, lambda: embedder)
+    def __init__(self, folder: Path, load_encoder: LoadEncoder = HashingEmbedder.load) -> None:
+        super().__init__(folder, load_encoder)
         self.opened = asyncio.Event()
 
     async def open(self) -> None:
@@ -171,7 +172,7 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    index: Path, answerer: Answerer | None = None, embedder: Embedder | None = None, **settings: Any
+    index: Path, answerer: Answerer | None = None, embedder: Encoder | None = None, **settings: Any
 ) -> AsyncIterator[Server]:
     """A server over an index, which is open by then unless it cannot be."""
     async with starting(index, answerer, embedder, **settings) as server:
@@ -181,10 +182,10 @@ async def serving(
 
 @asynccontextmanager
 async def starting(
-    index: Path, answerer: Answerer | None = None, embedder: Embedder | None = None, **settings: Any
+    index: Path, answerer: Answerer | None = None, embedder: Encoder | None = None, **settings: Any
 ) -> AsyncIterator[Server]:
     """A server that listens, and may still be opening its index; its answers end with it unless a journal is named."""
-    library = WatchedLibrary(index, embedder or HashingEmbedder())
+    library = WatchedLibrary(index) if embedder is None else WatchedLibrary(index, lambda folder: embedder)
     answerer = answerer or ScriptedAnswerer("Hello, ", "world")
     settings = {"journal": MEMORY, **settings}
     app = create_app(Settings(index=index, port=0, **settings), library=library, answerer=answerer)

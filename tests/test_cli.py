@@ -37,7 +37,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Library]]:
     made: list[Library] = []
 
     def make(settings: Settings) -> Library:
-        made.append(Library(settings.index, HashingEmbedder))
+        made.append(Library(settings.index, HashingEmbedder.load))
         return made[-1]
 
     monkeypatch.setattr(terminal, "make_library", make)
@@ -48,7 +48,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Library]]:
 
 def answering(monkeypatch: pytest.MonkeyPatch, answerer: ScriptedAnswerer) -> None:
     """Let commands be answered by that answerer."""
-    monkeypatch.setattr(terminal, "make_answerer", lambda settings, library: answerer)
+    monkeypatch.setattr(terminal, "make_answerer", lambda settings: answerer)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -61,10 +61,24 @@ def test_help_lists_every_setting_with_its_default(
     assert stopped.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
     for setting in fields(Settings):
-        assert f"--{setting.name.replace('_', '-')} " in shown
+        assert (f"--{setting.name.replace('_', '-')} " in shown) is not setting.metadata["secret"]
         assert variable(setting.name) in shown
         assert " ".join(setting.metadata["shown"].split()) in shown
     assert "--config" in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_help_and_no_refusal_shows_a_secret(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "a-secret-of-the-operator-Ä"
+    monkeypatch.setenv("ZANTARA_ADMIN_TOKEN", secret)
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert main([command, *(["x"] if command == "ask" else [])]) == 1
+    shown = capsys.readouterr()
+    assert "ZANTARA_ADMIN_TOKEN=… cannot be used" in shown.err
+    assert secret not in shown.out + shown.err
 
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from zantara_stream.config import DEFAULT_ORIGINS, Settings, load_settings, settings_table, variable
 from zantara_stream.errors import ConfigError
 
+TOKEN = "0123456789abcdef-._~+/=z"
 DEFAULTS: dict[str, Any] = {
     "host": "127.0.0.1",
     "port": 8080,
@@ -19,6 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "lease": 5.0,
     "model": "",
     "embedding_model": "",
+    "reranker": "",
     "cors_origins": (
         "https://zantara.balizero.com",
         "http://localhost:3000",
@@ -35,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "max_connections": 12000,
     "max_readers": 1000,
     "max_log": 1_048_576,
+    "admin_token": "",
     "auth": "off",
     "trust_email": "false",
     "rate_limit": "off",
@@ -53,6 +56,7 @@ GOOD: list[tuple[str, str, Any]] = [
     ("model", "claude-opus-5-5", "claude-opus-5-5"),
     ("model", "extractive", "extractive"),
     ("embedding_model", "some/model", "some/model"),
+    ("reranker", " some/reranker ", "some/reranker"),
     ("cors_origins", "https://a.example", ("https://a.example",)),
     ("cors_origins", "https://a.example, http://[::1]:80,", ("https://a.example", "http://[::1]:80")),
     ("cors_origins", "", ()),
@@ -66,6 +70,7 @@ GOOD: list[tuple[str, str, Any]] = [
     ("max_connections", "20", 20),
     ("max_readers", "1", 1),
     ("max_log", "1000", 1000),
+    ("admin_token", TOKEN, TOKEN),
     ("auth", "Off", "off"),
     ("trust_email", " FALSE ", "false"),
     ("rate_limit", "off", "off"),
@@ -91,6 +96,7 @@ BAD: list[tuple[str, str, str]] = [
     ("model", "", "one model name, or extractive"),
     ("model", "claude-haiku-4-5,extractive", "one model name, or extractive"),
     ("embedding_model", "", "not blank"),
+    ("reranker", " ", "not blank"),
     ("cors_origins", "*", "no *"),
     ("cors_origins", "https://*.example.com", "no *"),
     ("cors_origins", "https://a.example,*", "no *"),
@@ -124,6 +130,13 @@ BAD: list[tuple[str, str, str]] = [
     ("max_connections", "many", "a whole number from 1 to 1000000"),
     ("max_readers", "0", "a whole number from 1 to 1000000"),
     ("max_log", "999", "a whole number from 1000 to 1000000000"),
+    ("admin_token", "", "at least 24 letters"),
+    ("admin_token", TOKEN[:23], "at least 24 letters"),
+    ("admin_token", f"{TOKEN} ", "at least 24 letters"),
+    ("admin_token", f"{TOKEN[:12]} {TOKEN[12:]}", "at least 24 letters"),
+    ("admin_token", f"{TOKEN}\n", "at least 24 letters"),
+    ("admin_token", f"{TOKEN}ä", "at least 24 letters"),
+    ("admin_token", f'"{TOKEN}"', "openssl rand -hex 24"),
     ("auth", "on", "off (nothing else in this version)"),
     ("trust_email", "true", "false (nothing else in this version)"),
     ("rate_limit", "60", "off (nothing else in this version)"),
@@ -176,9 +189,22 @@ def test_a_bad_value_is_refused_with_its_name_and_what_is_allowed(name: str, tex
     with pytest.raises(ConfigError) as raised:
         loaded(**{name: text})
     message = str(raised.value)
-    assert message.startswith(f"{variable(name)}={text!r} ")
+    shown = "…" if name == "admin_token" else repr(text)
+    assert message.startswith(f"{variable(name)}={shown} ")
     assert allowed in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "secret", ["too-short-a-token", "a token with spaces in its midst", "ein-schlüssel-mit-umlauten"]
+)
+@pytest.mark.parametrize("source", ["environment", "file", "options"])
+def test_a_bad_token_is_never_shown(secret: str, source: str, tmp_path: Path) -> None:
+    file = settings_file(tmp_path, f"ZANTARA_ADMIN_TOKEN='{secret}'\n" if source == "file" else "")
+    environment = {"ZANTARA_ADMIN_TOKEN": secret} if source == "environment" else {}
+    with pytest.raises(ConfigError, match="ZANTARA_ADMIN_TOKEN=… cannot be used") as raised:
+        load_settings(environment, file, {"admin_token": secret} if source == "options" else {})
+    assert secret not in f"{raised.value!r} {raised.value.__cause__!r}"
 
 
 def test_options_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
@@ -264,3 +290,8 @@ def test_the_table_of_settings_has_a_row_for_each_with_default_and_unit() -> Non
     assert table["ZANTARA_HEARTBEAT"] == ["`ZANTARA_HEARTBEAT`", "15", "seconds", "longest silence of a stream"]
     assert table["ZANTARA_CORS_ORIGINS"][1] == ", ".join(DEFAULT_ORIGINS)
     assert all(len(cells) == 4 and cells[1] and cells[3] for cells in table.values())
+
+
+def test_a_token_is_not_seen_among_the_settings() -> None:
+    token = "0123456789abcdef0123456789abcdef"
+    assert token not in repr(load_settings({"ZANTARA_ADMIN_TOKEN": token}))

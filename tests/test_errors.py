@@ -14,6 +14,7 @@ from zantara_stream.errors import ModelError, NotNow, RequestError, ZantaraError
 CONTRACT: dict[str, tuple[str, int, bool]] = {
     "RequestError": ("internal", 500, False),
     "InvalidRequest": ("invalid_request", 400, False),
+    "Unauthenticated": ("unauthenticated", 401, False),
     "Forbidden": ("forbidden", 403, False),
     "NotFound": ("invalid_request", 404, False),
     "MethodNotAllowed": ("invalid_request", 405, False),

@@ -199,18 +199,31 @@ FINE = "Late renewal is fined Rp 1 million a day."
 
 def place_of(request: Request, words: str) -> int:
     """Which of the passages that the model is given has those words."""
+    return next(place for place, block in enumerate(passages_of(request)) if words in json.dumps(block))
+
+
+def passages_of(request: Request) -> list[Any]:
+    """What the model is given, before its question."""
     question = next(turn for turn in request.body["messages"] if not isinstance(turn["content"], str))
-    return next(place for place, block in enumerate(question["content"]) if words in json.dumps(block))
+    return list(question["content"])
+
+
+def cited_as_asked(request: Request, words: str) -> dict[str, Any]:
+    """A citation of the block that has those words and no more."""
+    place = place_of(request, words)
+    blocks = [block["text"].strip() for block in passages_of(request)[place]["content"]]
+    number = blocks.index(words)
+    return citation(place, words, (number, number + 1))
 
 
 @both_ways
 async def test_citations_before_and_after_the_break_name_their_own_words(small_index: Path, model: str) -> None:
     def begins(request: Request) -> Reply:
-        cited = Cited(("Late renewal",), (citation(place_of(request, FINE), FINE),))
+        cited = Cited(("Late renewal",), (cited_as_asked(request, FINE),))
         return answer("It says: ", cited, " is fi").until("message_delta").then(CUT)
 
     def ends(request: Request) -> Reply:
-        cited = Cited(("Rp 1 million", " a day"), (citation(place_of(request, FINE), FINE),))
+        cited = Cited(("Rp 1 million", " a day"), (cited_as_asked(request, FINE),))
         return answer("ned ", cited, ".")
 
     async with mended(small_index, ends, model) as (api, server):
@@ -222,6 +235,27 @@ async def test_citations_before_and_after_the_break_name_their_own_words(small_i
     assert [text[one["textStart"] : one["textEnd"]] for one in cited] == ["Late renewal", "Rp 1 million a day"]
     assert [(one["quote"], one["verified"]) for one in cited] == [(FINE, True)] * 2
     assert [len(event["sources"]) > 0 for event in events if "sources" in event] == [True], "once"
+
+
+@both_ways
+async def test_markers_before_and_after_the_break_are_citations_and_no_text(small_index: Path, model: str) -> None:
+    def knows_no_search_results(request: Request) -> Reply:
+        if "search_result" in json.dumps(request.body["messages"]):
+            return http_error(400)
+        number = place_of(request, FINE) + 1
+        if not beginning(request)[0]:
+            return answer(f"Late renewal is fined [{number}", "]. It is Rp 1 mi").until("message_delta").then(CUT)
+        return answer("llion a day [", f"{number}]", ".")
+
+    async with mended(small_index, knows_no_search_results, model) as (_, server):
+        events = await events_of(server)
+    text = text_of(events)
+    assert text == "Late renewal is fined. It is Rp 1 million a day."
+    cited = [event["citation"] for event in events if "citation" in event]
+    supported = [text[one["textStart"] : one["textEnd"]] for one in cited]
+    assert supported == ["Late renewal is fined", "It is Rp 1 million a day"]
+    assert [(one["quote"], one["verified"]) for one in cited] == [(FINE, True)] * 2
+    assert all(one["document"] for one in cited)
 
 
 # --- Not mended --------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from zantara_stream.answers.fold import Folded, fold
 from zantara_stream.errors import IndexUnavailable, ModelTimeout
 from zantara_stream.generation.answerer import Answerer, Finish, Part, Prompt, Quote, Turn
 from zantara_stream.generation.extractive import ExtractiveAnswerer
+from zantara_stream.metrics import CITATIONS
 from zantara_stream.pipeline import PASSAGES, SOURCES, Pipeline, Question
 from zantara_stream.retrieval import builder
 from zantara_stream.retrieval.library import Library
@@ -63,7 +64,7 @@ def permits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def library(permits: Path) -> AsyncIterator[Library]:
     """The five documents, open."""
-    opened = Library(permits, HashingEmbedder)
+    opened = Library(permits, HashingEmbedder.load)
     await opened.open()
     yield opened
     opened.close()
@@ -85,7 +86,7 @@ def assert_grammar(events: list[Event], state: str = WRITING) -> None:
 
 async def text_of(library: Library, document: str) -> str:
     """A document's text as it was indexed."""
-    text = await library.run(lambda build: build.corpus.text(document))
+    text = await library.current.run(lambda build: build.corpus.text(document))
     assert text is not None
     return text
 
@@ -139,13 +140,15 @@ async def test_a_citation_has_the_words_and_their_places(library: Library) -> No
     given: list[Passage] = []
 
     def parts(prompt: Prompt) -> list[Part]:
-        given.append(prompt.hits[1].passage)
+        given.append(next(hit.passage for hit in prompt.hits if "that is late" in hit.passage.text))
         return ["Late costs more.", Quote(given[0], " renewal that is late ", (0, 16)), Finish()]
 
     events = await events_of(library, Answering(parts))
     (citation,) = (event for event in events if isinstance(event, Citation))
     (passage,) = given
     assert (citation.passage, citation.source) == (passage.id, passage.title)
+    assert (citation.document, citation.section, citation.page) == (passage.document, passage.section, None)
+    assert citation.url == f"https://example.com/{passage.document[0]}"
     assert (citation.quote, citation.verified) == ("renewal that is late", True)
     assert (citation.text_start, citation.text_end) == (0, 16)
     document = await text_of(library, passage.document)
@@ -163,6 +166,34 @@ async def test_an_unverifiable_citation_is_dropped_and_logged(
     assert [type(event) for event in events] == [Text, Sources, Done]
     assert "dropped a citation" in caplog.text
     assert sources_of(events)[0]["document"] == "b.md"  # and what was not cited is not preferred
+
+
+async def test_a_quote_is_held_against_the_stored_document_and_not_only_its_passage(library: Library) -> None:
+    def parts(prompt: Prompt) -> list[Part]:
+        found = prompt.hits[0].passage
+        moved, lost = replace(found, start=found.start + 1), replace(found, document="lost.md")
+        altered = replace(found, text=found.text.replace("permit", "PERMIT"))
+        return ["text", *(Quote(one, one.text, (0, 4)) for one in (moved, lost, altered, found)), Finish()]
+
+    dropped = CITATIONS.labels(verified="false")
+    before = dropped._value.get()
+    events = await events_of(library, Answering(parts))
+    (citation,) = (event for event in events if isinstance(event, Citation))
+    document = await text_of(library, citation.document)
+    assert document[citation.start : citation.end] == citation.quote
+    assert dropped._value.get() == before + 3
+
+
+async def test_a_repeated_sentence_has_the_place_that_was_cited(library: Library) -> None:
+    def parts(prompt: Prompt) -> list[Part]:
+        found = prompt.hits[0].passage
+        place = found.text.rindex("e")
+        return ["text", Quote(found, "e", (0, 4), (place, place + 1)), Quote(found, "e", (0, 4)), Finish()]
+
+    events = await events_of(library, Answering(parts))
+    last, first = (event for event in events if isinstance(event, Citation))
+    assert (last.quote, first.quote) == ("e", "e")
+    assert last.start > first.start
 
 
 # --- Sources ---------------------------------------------------------------------------------------
@@ -242,7 +273,7 @@ async def test_nothing_relevant_has_no_sources(library: Library) -> None:
 
 
 async def test_the_extractive_answerer_names_what_it_quotes(library: Library) -> None:
-    events = await events_of(library, ExtractiveAnswerer(library))
+    events = await events_of(library, ExtractiveAnswerer())
     cited = {event.passage for event in events if isinstance(event, Citation)}
     assert cited
     assert {source["passage"] for source in sources_of(events)} <= cited
@@ -267,7 +298,7 @@ async def test_the_prompt(library: Library) -> None:
 
 @pytest.mark.parametrize(("query", "kind", "language"), [("Ciao!", "greeting", "it"), ("thank you", "thanks", "en")])
 async def test_small_talk_is_not_searched_for(tmp_path: Path, query: str, kind: str, language: str) -> None:
-    closed = Library(tmp_path / "nothing is here", HashingEmbedder)  # any search would raise
+    closed = Library(tmp_path / "nothing is here", HashingEmbedder.load)  # any search would raise
     answerer = ScriptedAnswerer("Hello!")
     events = await events_of(closed, answerer, query)
     assert [type(event) for event in events] == [Text, Done]
@@ -278,7 +309,7 @@ async def test_a_question_of_no_clear_language_is_answered_in_that_of_the_docume
     small_index: Path,
 ) -> None:
     async with AsyncExitStack() as stack:
-        library = Library(small_index, HashingEmbedder)
+        library = Library(small_index, HashingEmbedder.load)
         stack.callback(library.close)
         await library.open()
         answerer = ScriptedAnswerer("text")
@@ -320,7 +351,7 @@ def untimed(events: list[Event]) -> list[Event]:
 
 
 async def test_an_extractive_answer_cut_after_any_event_is_made_again_to_exactly_the_rest(library: Library) -> None:
-    answerer = ExtractiveAnswerer(library)
+    answerer = ExtractiveAnswerer()
     whole = await events_of(library, answerer)
     assert {type(event) for event in whole} == {Text, Citation, Sources, Done}
     for cut in range(len(whole)):
@@ -329,7 +360,7 @@ async def test_an_extractive_answer_cut_after_any_event_is_made_again_to_exactly
 
 
 async def test_an_answer_from_nothing_cut_after_any_event_is_made_again_to_exactly_the_rest(library: Library) -> None:
-    answerer = ExtractiveAnswerer(library)
+    answerer = ExtractiveAnswerer()
     whole = await events_of(library, answerer, UNANSWERABLE)
     for cut in range(len(whole)):
         rest = await events_of(library, answerer, UNANSWERABLE, written_of(whole[:cut]))
@@ -402,7 +433,7 @@ async def test_what_was_paid_before_the_break_is_counted_too(library: Library) -
 
 
 async def test_without_an_index_nothing_is_asked(tmp_path: Path) -> None:
-    library = Library(tmp_path / "nothing is here", HashingEmbedder)
+    library = Library(tmp_path / "nothing is here", HashingEmbedder.load)
     answerer = ScriptedAnswerer("text")
     pipeline = Pipeline(library, answerer)
     with pytest.raises(IndexUnavailable):
@@ -457,9 +488,9 @@ async def test_closing_the_pipeline_closes_answerer_and_library(permits: Path) -
         async def close(self) -> None:
             closed.append("answerer")
 
-    library = Library(permits, HashingEmbedder)
+    library = Library(permits, HashingEmbedder.load)
     await library.open()
     await Pipeline(library, Closing()).close()
     assert closed == ["answerer"]
     with pytest.raises(RuntimeError):  # its thread has ended
-        await library.search(ASKED, 1)
+        await library.current.search(ASKED, 1)

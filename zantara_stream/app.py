@@ -24,12 +24,15 @@ from .answers.memory import MemoryJournal
 from .answers.sqlite import SqliteJournal
 from .answers.tending import tend
 from .config import AUTOMATIC, EXTRACTIVE, MEMORY, SQLITE, Settings
-from .errors import ConfigError, IndexUnavailable, JournalUnavailable
+from .errors import ConfigError, JournalUnavailable
 from .generation.answerer import Answerer
 from .generation.extractive import ExtractiveAnswerer
 from .pipeline import Pipeline, Question
-from .retrieval.embedding import Embedder, SentenceTransformerEmbedder
+from .retrieval.embedding import model_name
 from .retrieval.library import Library
+from .retrieval.reranker import Reranker
+from .retrieval.steady import steady
+from .web.admin import Admin
 from .web.answers import AnswersById
 from .web.chat import Chat
 from .web.cors import OriginPolicy
@@ -46,17 +49,17 @@ SHUTDOWN_TIMEOUT = 5.0  # seconds for handlers to end once their logs are closed
 logger = logging.getLogger(__name__)
 
 
-def make_library(settings: Settings, load_embedder: Callable[[], Embedder] | None = None) -> Library:
+def make_library(settings: Settings) -> Library:
     """The library of the configured index, not yet open."""
-    load = load_embedder or partial(SentenceTransformerEmbedder, settings.embedding_model)
-    return Library(settings.index, load)
+    reranker = partial(Reranker, settings.reranker) if settings.reranker else None
+    return Library(settings.index, model=model_name(settings.embedding_model), load_reranker=reranker)
 
 
-def make_answerer(settings: Settings, library: Library, environment: Mapping[str, str] = os.environ) -> Answerer:
+def make_answerer(settings: Settings, environment: Mapping[str, str] = os.environ) -> Answerer:
     """The answerer that the settings and the SDK's own variables name. Raises `ConfigError`."""
     key = environment.get("ANTHROPIC_API_KEY") or environment.get("ANTHROPIC_AUTH_TOKEN")
     if settings.model == EXTRACTIVE or (settings.model == AUTOMATIC and not key):
-        return ExtractiveAnswerer(library)
+        return ExtractiveAnswerer()
     base_url = environment.get("ANTHROPIC_BASE_URL")
     if not key and not base_url:
         raise ConfigError(
@@ -82,17 +85,18 @@ def create_app(
 ) -> web.Application:
     """The application; its index is opened in the background once it has started."""
     library = library or make_library(settings)
-    pipeline = Pipeline(library, answerer or make_answerer(settings, library))
+    pipeline = Pipeline(library, answerer or make_answerer(settings))
     answers = make_answers(settings, pipeline)
     connections = Connections(settings.heartbeat, settings.max_connections, settings.max_readers)
     policy = OriginPolicy(settings.cors_origins, settings.hosts)
     app = web.Application(middlewares=[failures, policy.guard], client_max_size=BODY_LIMIT)
-    app[ANSWERS] = answers
+    app[ANSWERS], app[LIBRARY] = answers, library
     chat, by_id = Chat(answers, pipeline, connections), AnswersById(answers, connections)
-    _routes(app, chat, by_id, Search(library), Operations(answers, pipeline))
+    _routes(app, chat, by_id, Search(library))
+    _operators(app, Admin(library, settings.admin_token), Operations(answers, pipeline, library))
     policy.install(app)
     tending = partial(tend, answers, settings.lease / 4, pipeline.check)
-    work: list[Callable[[], Coroutine[Any, Any, None]]] = [connections.beat, partial(_open, library), tending]
+    work: list[Callable[[], Coroutine[Any, Any, None]]] = [connections.beat, library.serve, tending]
     app.cleanup_ctx.extend([_journal, partial(_background, work=work)])
     app.on_shutdown.append(_close_logs)
     app.on_cleanup.append(lambda _: pipeline.close())
@@ -110,9 +114,10 @@ def make_answers(settings: Settings, pipeline: Pipeline) -> Answers:
 
 
 ANSWERS = web.AppKey("answers", Answers)
+LIBRARY = web.AppKey("library", Library)
 
 
-def _routes(app: web.Application, chat: Chat, by_id: AnswersById, search: Search, operations: Operations) -> None:
+def _routes(app: web.Application, chat: Chat, by_id: AnswersById, search: Search) -> None:
     app.add_routes(
         [
             web.get("/bali-zero/chat-stream", chat.stream, allow_head=False),
@@ -124,10 +129,20 @@ def _routes(app: web.Application, chat: Chat, by_id: AnswersById, search: Search
             web.get("/bali-zero/answers/{id}/events", by_id.events, allow_head=False),
             web.head("/bali-zero/answers/{id}/events", chat.probe),
             web.post("/bali-zero/search", search.search),
-            web.get("/health", operations.health),
-            web.get("/ready", operations.ready),
             web.get("/", page),
             web.get(r"/{file:page\.js|style\.css|icon\.svg}", page),
+        ]
+    )
+
+
+def _operators(app: web.Application, admin: Admin, operations: Operations) -> None:
+    app.add_routes(
+        [
+            web.get("/health", operations.health),
+            web.get("/ready", operations.ready),
+            web.get("/metrics", admin.observed(operations.metrics), allow_head=False),
+            web.post("/admin/reload", admin.guarded(admin.reload)),
+            web.get("/admin/documents/{path:.+}", admin.guarded(admin.document), allow_head=False),
         ]
     )
 
@@ -151,16 +166,6 @@ async def _background(
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-async def _open(library: Library) -> None:
-    await library.open()
-    try:
-        build = library.current.manifest.build
-    except IndexUnavailable as problem:
-        logger.error("no question is answered: %s", problem)
-    else:
-        logger.info("the index is open, build %s", build)
 
 
 async def _close_logs(app: web.Application) -> None:
@@ -201,17 +206,21 @@ def make_runner(app: web.Application) -> web.AppRunner:
 
 
 async def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
-    """Serve until SIGTERM or SIGINT, then let running answers finish within `settings.drain`."""
+    """Serve until SIGTERM or SIGINT, then let running answers finish within `settings.drain`.
+
+    SIGHUP takes up the current build.
+    """
     app = create_app(settings)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app[LIBRARY].wake)  # else it would end the process
     runner = make_runner(app)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port)
-        await _listen(site, settings)
-        announce(f"Zantara Stream answers on {_address(runner)} (Ctrl-C stops it)")
-        await _stop_signal()
-        announce("Stopping: no new answers, running ones may finish")
-        await app[ANSWERS].drain(settings.drain)
+        async with steady(app[LIBRARY]):
+            await _listen(web.TCPSite(runner, settings.host, settings.port), settings)
+            announce(f"Zantara Stream answers on {_address(runner)} (Ctrl-C stops it)")
+            await _stop_signal()
+            announce("Stopping: no new answers, running ones may finish")
+            await app[ANSWERS].drain(settings.drain)
     finally:
         await runner.cleanup()
 

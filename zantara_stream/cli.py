@@ -41,16 +41,30 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "serve", _serve, "serve answers over HTTP")
     ask = _command(commands, "ask", _ask, "answer one question in the terminal")
     ask.add_argument("question")
+    evaluate = _command(commands, "evaluate", _evaluate, "measure retrieval on a collection with known answers")
+    evaluate.add_argument("collection", type=Path, help="a folder of corpus.jsonl, queries.jsonl and qrels.tsv")
+    evaluate.add_argument("--out", type=Path, help="where its index is kept (default: beside ZANTARA_INDEX)")
     _command(commands, "check", _check, "say of each part whether it is fine or what to do")
     return parser
 
 
+_NO_OPTIONS = "Not options, since everybody on the machine sees them: " + ", ".join(
+    f"{variable(setting.name)} ({setting.metadata['meaning']}; default: {setting.metadata['shown']})"
+    for setting in fields(Settings)
+    if setting.metadata["secret"]
+)
+
+
 def _command(commands: argparse._SubParsersAction, name: str, run: object, what: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
-    command: argparse.ArgumentParser = commands.add_parser(name, help=what, description=what.capitalize() + ".")
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=what, description=f"{what.capitalize()}.", epilog=_NO_OPTIONS
+    )
     command.set_defaults(run=run)
     command.add_argument("--config", type=Path, metavar="FILE", help="a file of ZANTARA_…=… lines")
     for setting in fields(Settings):
         m = setting.metadata
+        if m["secret"]:
+            continue
         command.add_argument(
             f"--{setting.name.replace('_', '-')}",
             dest=setting.name,
@@ -73,6 +87,13 @@ def _ask(settings: Settings, options: argparse.Namespace) -> int:
     from .terminal import ask
 
     return asyncio.run(ask(settings, options.question))
+
+
+def _evaluate(settings: Settings, options: argparse.Namespace) -> int:
+    from .evaluation.evaluate import evaluate
+
+    print(evaluate(settings, options.collection, options.out))
+    return WELL
 
 
 def _check(settings: Settings, options: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ AUTOMATIC = ""
 MEMORY, SQLITE = "memory://", "sqlite:///"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{24,}")
 _HOST = re.compile(r"[a-z0-9._-]+")
 DEFAULT_ORIGINS = (
     "https://zantara.balizero.com",
@@ -58,6 +59,12 @@ def _seconds(low: float, high: float) -> Callable[[str], float]:
         return number
 
     return parse
+
+
+def _token(value: str) -> str:
+    if not _TOKEN.fullmatch(value):
+        raise ValueError("at least 24 letters, digits, or any of -._~+/= (`openssl rand -hex 24` makes one)")
+    return value
 
 
 def _only(allowed: str) -> Callable[[str], str]:
@@ -112,9 +119,11 @@ def _model(value: str) -> str:
     return value.strip()
 
 
-def _setting(default: Any, parse: Callable[[str], Any], unit: str, meaning: str, shown: str = "") -> Any:
-    metadata = {"parse": parse, "unit": unit, "meaning": meaning, "shown": shown or str(default)}
-    return field(default=default, metadata=metadata)
+def _setting(
+    default: Any, parse: Callable[[str], Any], unit: str, meaning: str, shown: str = "", *, secret: bool = False
+) -> Any:
+    metadata = {"parse": parse, "unit": unit, "meaning": meaning, "shown": shown or str(default), "secret": secret}
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +156,9 @@ class Settings:
         "the sentence-transformers model of the index",
         "the packaged all-MiniLM-L6-v2",
     )
+    reranker: str = _setting(
+        AUTOMATIC, _text, "name or path", "a sentence-transformers CrossEncoder that puts passages in order", "none"
+    )
     cors_origins: tuple[str, ...] = _setting(
         DEFAULT_ORIGINS, _origins, "list", "origins whose pages may ask", ", ".join(DEFAULT_ORIGINS)
     )
@@ -164,6 +176,9 @@ class Settings:
     max_readers: int = _setting(1000, _whole(1, 1_000_000), "connections", "streams open at once of one answer")
     max_log: int = _setting(
         1_048_576, _whole(1000, 1_000_000_000), "bytes", "what is held of one answer's events; a longer text is ended"
+    )
+    admin_token: str = _setting(
+        "", _token, "token", "what operators send to `/admin/…` as `Authorization: Bearer`", "none: closed", secret=True
     )
     auth: str = _setting("off", _only("off"), "switch", "how people are identified")
     trust_email: str = _setting("false", _only("false"), "switch", "whether user_email was verified by a proxy")
@@ -190,11 +205,12 @@ def _known(key: str) -> str:
 
 
 def _parsed(name: str, value: str) -> Any:
-    parse = next(f.metadata["parse"] for f in fields(Settings) if f.name == name)
+    about = next(f.metadata for f in fields(Settings) if f.name == name)
     try:
-        return parse(value)
+        return about["parse"](value)
     except ValueError as problem:
-        raise ConfigError(f"{variable(name)}={value!r} cannot be used: it takes {problem}.") from None
+        shown = "…" if about["secret"] else repr(value)
+        raise ConfigError(f"{variable(name)}={shown} cannot be used: it takes {problem}.") from None
 
 
 def _from_file(path: Path) -> dict[str, str]:
@@ -210,7 +226,7 @@ def _from_file(path: Path) -> dict[str, str]:
 
 def _setting_line(path: Path, line: Binding) -> tuple[str, str]:
     if line.key is None or line.value is None:
-        raise ConfigError(f"{path}: the line {line.original.string.strip()!r} is not of the form ZANTARA_PORT=8080.")
+        raise ConfigError(f"{path}, line {line.original.line}, is not of the form ZANTARA_PORT=8080.")
     return line.key, line.value
 
 

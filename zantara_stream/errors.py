@@ -7,9 +7,10 @@ whoever speaks HTTP, `retryable` whether the same request may succeed later.
     ├── ConfigError            a setting is unknown or bad; stops the start
     ├── CorpusError            the documents cannot be built into an index
     └── RequestError           goes to the client, with a code of the contract's §6
-        ├── InvalidRequest         400   Forbidden            403   NotFound          404
-        ├── AnswerNotFound         404   MethodNotAllowed     405   ContinuityConflict 409
-        ├── TooLarge               413   Misdirected          421   Internal          500
+        ├── InvalidRequest         400   Unauthenticated      401   Forbidden          403
+        ├── NotFound               404   AnswerNotFound       404   MethodNotAllowed   405
+        ├── ContinuityConflict     409   TooLarge             413   Misdirected        421
+        ├── Internal               500
         ├── AnswerExpired          in-stream
         ├── NotNow                 refused for now: waiting mends it
         │   ├── Overloaded  503    Draining  503 (HandedOver)    IndexUnavailable    503
@@ -46,6 +47,12 @@ class InvalidRequest(RequestError):
     """The request is not valid."""
 
     code, status = "invalid_request", 400
+
+
+class Unauthenticated(RequestError):
+    """This needs a token that was not given, or is another."""
+
+    code, status = "unauthenticated", 401
 
 
 class Forbidden(RequestError):

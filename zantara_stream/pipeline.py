@@ -14,34 +14,39 @@ from typing import Any
 
 from .answers.events import Citation, Done, Event, Sources, Text, added
 from .answers.fold import Folded
-from .generation.answerer import Answerer, Finish, Prompt, Quote, Turn
+from .generation.answerer import Answerer, Finish, Prompt, Quote, Turn, earlier
 from .generation.citations import verified
 from .generation.small_talk import recognise
-from .retrieval.library import Build, Library
+from .retrieval.library import Library
+from .retrieval.opened import Build
 from .retrieval.search import Hit
+from .retrieval.served import Served
 
 PASSAGES = 8  # searched for an answer
 SOURCES = 3  # documents named with it
+LOOKED_BACK = 3  # questions that may tell the language
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, after what, and by whom ("" for nobody known)."""
+    """What is asked, after what, by whom ("" for nobody known), and what they may see (access level 0 to 3)."""
 
     query: str
     history: tuple[Turn, ...] = ()
     asker: str = ""
+    level: int = 0
 
     def to_json(self) -> str:
         """The question as text, so that whoever takes its answer over can ask it."""
         turns = [(turn.role, turn.content) for turn in self.history]
-        return json.dumps({"query": self.query, "history": turns, "asker": self.asker})
+        return json.dumps({"query": self.query, "history": turns, "asker": self.asker, "level": self.level})
 
     @classmethod
     def from_json(cls, text: str) -> Question:
         """What `to_json` made."""
         value = json.loads(text)
-        return cls(value["query"], tuple(Turn(*turn) for turn in value["history"]), value["asker"])
+        turns = tuple(Turn(*turn) for turn in value["history"])
+        return cls(value["query"], turns, value["asker"], value.get("level", 0))
 
 
 class Pipeline:
@@ -78,7 +83,7 @@ class Pipeline:
                     yield Text(part)
                 elif isinstance(part, Finish):
                     finish = part
-                elif (citation := _citation(part)) is not None and _key(citation) not in seen:
+                elif (citation := await _citation(part, prompt)) is not None and _key(citation) not in seen:
                     cited.add(part.passage.document)
                     yield citation
         sources = _sources(prompt.hits if finish.made_from is None else finish.made_from, cited)
@@ -92,7 +97,7 @@ class Pipeline:
         if talk is not None:
             prompt = Prompt(question.query, question.history, language=talk.language, small_talk=talk.kind)
         else:
-            prompt = await self._library.run(lambda build: retrieve(question, build))
+            prompt = await retrieve(question, self._library.current)
         return replace(prompt, written=written)
 
     async def close(self) -> None:
@@ -101,11 +106,19 @@ class Pipeline:
         self._library.close()
 
 
-def retrieve(question: Question, build: Build) -> Prompt:
+async def retrieve(question: Question, served: Served) -> Prompt:
     """The prompt for a question: the relevant passages, and the language to answer in."""
-    hits = tuple(hit for hit in build.search(question.query, PASSAGES) if hit.relevant)
-    language = build.language(question.query) or (hits[0].passage.language if hits else "en")
-    return Prompt(question.query, question.history, hits, language)
+    found = await served.search(question.query, PASSAGES, question.level, earlier(question.history))
+    hits = tuple(hit for hit in found if hit.relevant)
+    language = await served.run(lambda build: _language(question, hits, build))
+    return Prompt(question.query, question.history, hits, language, served=served)
+
+
+def _language(question: Question, hits: tuple[Hit, ...], build: Build) -> str:
+    """The question's language where that is clear, else that of the conversation, else that of what was found."""
+    asked = (question.query, *reversed(earlier(question.history)))
+    told = next(filter(None, map(build.language, asked[:LOOKED_BACK])), None)
+    return told or (hits[0].passage.language if hits else "en")
 
 
 def _key(citation: Citation) -> tuple[str, int, int]:
@@ -113,13 +126,27 @@ def _key(citation: Citation) -> tuple[str, int, int]:
     return citation.passage, citation.text_start, citation.start
 
 
-def _citation(quote: Quote) -> Citation | None:
-    found = verified(quote)
+async def _citation(quote: Quote, prompt: Prompt) -> Citation | None:
+    assert prompt.served is not None  # passages come from a build
+    found = await prompt.served.run(lambda build: verified(quote, build.text))
     if found is None:
         return None
     words, start, end = found
     passage = quote.passage
-    return Citation(passage.id, passage.title, words, start, end, *quote.supports, verified=True)
+    return Citation(
+        passage=passage.id,
+        source=passage.title,
+        quote=words,
+        start=start,
+        end=end,
+        text_start=quote.supports[0],
+        text_end=quote.supports[1],
+        verified=True,
+        document=passage.document,
+        section=passage.section,
+        page=passage.page,
+        url=passage.url,
+    )
 
 
 def _sources(hits: Iterable[Hit], cited: set[str]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ async def ask(settings: Settings, query: str) -> int:
     """Stream the answer to the terminal, its sources below it."""
     question = Question(read_query({"query": query}))
     library = make_library(settings)
-    pipeline = Pipeline(library, make_answerer(settings, library))
+    pipeline = Pipeline(library, make_answerer(settings))
     try:
         print("Opening the index …", end="\r", file=sys.stderr, flush=True)
         await library.open()
@@ -86,7 +86,7 @@ async def _index(settings: Settings) -> str:
 
 
 async def _model(settings: Settings) -> str:
-    answerer = make_answerer(settings, make_library(settings))
+    answerer = make_answerer(settings)
     try:
         if isinstance(answerer, ExtractiveAnswerer):
             return "extractive; with ANTHROPIC_API_KEY set, Claude writes the answers"

@@ -7,12 +7,13 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from .generation.answerer import Finish, Part, Prompt
-from .retrieval.embedding import Vectors
+from .retrieval.encoder import Description, Vectors
 from .retrieval.lexical import words
 
 Step = Part | float | Exception | asyncio.Event
@@ -89,6 +90,17 @@ class HashingEmbedder:
     def count_tokens(self, text: str) -> int:
         """Words, and the two special tokens that models add."""
         return len(words(text)) + 2
+
+    def export(self, folder: Path, texts: Sequence[str]) -> None:
+        """Write what `load` reads."""
+        folder.mkdir(parents=True, exist_ok=True)
+        Description(self.name, self.sha256, self.dimensions, self.max_tokens, "hashing").save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The same embedder, as the encoder of queries."""
+        about = Description.load(folder)
+        return cls(about.dimensions, about.model, about.max_tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,6 +101,9 @@ def test_text_stays_as_it_is_and_not_escaped() -> None:
 
 
 CITATION = Citation("p1", "Renewing a permit", "Rp 3 million", 10, 22, 0, 30, verified=True)
+PLACED = replace(
+    CITATION, document="permits/renewal.pdf", section="Fees › Renewal", page=2, url="https://example.com/renewal"
+)
 SOURCE = {"source": "Renewing a permit", "snippet": "Renewal costs …", "similarity": 0.9512}
 DONE = Done("end_turn", "claude-haiku-4-5", {"input_tokens": 5, "output_tokens": 7}, used_rag=True, retrieval=0.04321)
 
@@ -156,6 +160,16 @@ def test_each_event_has_the_shape_of_the_contract(event: Event, data: dict[str, 
     (read,) = read_events(encode(event, STAMP))
     assert read.json == data
     assert (read.event, read.id) == ("message", f"{ANSWER}.3"), "unnamed, so that onmessage gets it"
+
+
+def test_a_citation_says_where_it_stands_as_far_as_that_is_known() -> None:
+    plain, placed = (unframe(encode(event, STAMP))["citation"] for event in (CITATION, PLACED))
+    assert placed == plain | {
+        "document": "permits/renewal.pdf",
+        "section": "Fees › Renewal",
+        "page": 2,
+        "url": "https://example.com/renewal",
+    }
 
 
 def test_every_kind_of_event_has_a_shape_here() -> None:

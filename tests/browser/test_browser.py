@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page, expect
 
-from zantara_stream.app import create_app, make_library
+from zantara_stream.app import create_app
 from zantara_stream.config import Settings
 from zantara_stream.generation.answerer import Quote
 from zantara_stream.retrieval.library import Library
@@ -54,7 +54,7 @@ def customer() -> web.Application:
 
 
 async def opened(settings: Settings) -> Library:
-    library = make_library(settings, HashingEmbedder)
+    library = Library(settings.index, HashingEmbedder.load)
     await library.open()
     return library
 
@@ -109,7 +109,7 @@ async def test_the_page_streams_an_answer_and_marks_its_quote(
 ) -> None:
     settings = Settings(index=small_index, journal="memory://")
     library = await opened(settings)
-    hit = (await library.search(QUERY, 1))[0]
+    hit = (await library.current.search(QUERY, 1))[0]
     quote = Quote(hit.passage, "Renewal costs Rp 3 million for one year.", (0, 5))
     released = asyncio.Event()
     answerer = ScriptedAnswerer("<b>Rp</b> ", released, "3 million", quote)

@@ -55,7 +55,7 @@ def main() -> None:
         app.ExtractiveAnswerer = Paced  # type: ignore[attr-defined]
 
     def library(*_: object) -> Library:
-        return Library(Path(index), HashingEmbedder)
+        return Library(Path(index), HashingEmbedder.load)
 
     app.make_library = library  # type: ignore[assignment]
     settings = load_settings(os.environ, None, {"index": index, "port": port})

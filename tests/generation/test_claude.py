@@ -37,7 +37,7 @@ from passages_made import BLOCKS, TEXT, hit, passage
 
 from zantara_stream.errors import ModelError, ModelOverloaded, ModelRefused, ModelTimeout, ModelUnavailable
 from zantara_stream.generation.answerer import Finish, Part, Prompt, Quote, Turn
-from zantara_stream.generation.citations import verified
+from zantara_stream.generation.citations import Stored, verified
 from zantara_stream.generation.claude import (
     _PREFILLED,
     MAX_TOKENS,
@@ -46,7 +46,8 @@ from zantara_stream.generation.claude import (
     ClaudeOptions,
     _events,
 )
-from zantara_stream.generation.prompt import GO_ON, SYSTEM
+from zantara_stream.generation.prompt import GO_ON, MARKED, SYSTEM
+from zantara_stream.retrieval.passages import Passage
 
 KEY = "sk-ant-not-a-key"
 PATIENT, IMPATIENT = 60.0, 0.5  # seconds of silence; the second where silence is what is tested
@@ -212,12 +213,15 @@ async def test_text_of_a_blocks_start_counts(api: MessagesAPI, make: Make) -> No
 
 async def test_citations_become_quotes_at_the_end_of_their_block(api: MessagesAPI, make: Make) -> None:
     other = passage("The sponsor writes a letter.", document="letters.md", lead="")
-    first = citation(0, BLOCKS[1], (1, 2))
+    first, place = citation(0, BLOCKS[1], (1, 2)), (35, 63)
     second = citation(1, "The sponsor writes a letter.")
     api.queue(answer("It costs ", Cited(("Rp 3 ", "million"), (first, second)), ", they say.", Cited(("!",), (first,))))
     parts = await parts_of(make(), Prompt("?", hits=(hit(), hit(other))))
     given_passage = QUESTION.hits[0].passage
-    quotes = [Quote(given_passage, BLOCKS[1], (9, 21)), Quote(other, "The sponsor writes a letter.", (9, 21))]
+    quotes = [
+        Quote(given_passage, BLOCKS[1], (9, 21), place),
+        Quote(other, "The sponsor writes a letter.", (9, 21), (0, 28)),
+    ]
     assert parts[:-1] == [
         "It costs ",
         "Rp 3 ",
@@ -225,11 +229,11 @@ async def test_citations_become_quotes_at_the_end_of_their_block(api: MessagesAP
         *quotes,
         ", they say.",
         "!",
-        Quote(given_passage, BLOCKS[1], (32, 33)),
+        Quote(given_passage, BLOCKS[1], (32, 33), place),
     ]
     assert "".join(texts_in(parts))[9:21] == "Rp 3 million"
     for quote in quotes:
-        assert verified(quote) is not None
+        assert verified(quote, stored_as(quote.passage)) is not None
 
 
 @pytest.mark.parametrize("place", [2, -1, None, "0", 0.0, 10**9])
@@ -249,10 +253,36 @@ async def test_a_citation_without_its_words_has_those_of_its_blocks(api: Message
     assert [part.text for part in parts if isinstance(part, Quote)] == [BLOCKS[1] + BLOCKS[2]]
 
 
-async def test_odd_block_places_do_no_harm_to_a_citation_with_words(api: MessagesAPI, make: Make) -> None:
-    api.queue(answer(Cited(("text",), (citation(0, BLOCKS[1], ("one", None)),))))
-    parts = await parts_of(make())
-    assert [part.text for part in parts if isinstance(part, Quote)] == [BLOCKS[1]]
+async def test_a_repeated_sentence_is_quoted_from_the_block_that_was_cited(api: MessagesAPI, make: Make) -> None:
+    found = passage("It is free. Ask the office. It is free.")
+    api.queue(answer(Cited(("text",), tuple(citation(0, "It is free.", (n, n + 1)) for n in (0, 2)))))
+    parts = await parts_of(make(), Prompt("?", hits=(hit(found),)))
+    quotes = [part for part in parts if isinstance(part, Quote)]
+    assert [quote.place for quote in quotes] == [(0, 12), (28, 39)]
+    spans = [verified(quote, stored_as(found)) for quote in quotes]
+    assert spans == [("It is free.", found.start + start, found.start + start + 11) for start in (0, 28)]
+
+
+async def test_words_that_are_not_those_of_the_cited_blocks_do_not_hold(api: MessagesAPI, make: Make) -> None:
+    api.queue(answer(Cited(("text",), (citation(0, BLOCKS[1], (0, 1)), citation(0, BLOCKS[1], (1, 2))))))
+    quotes = [part for part in await parts_of(make()) if isinstance(part, Quote)]
+    assert [verified(quote, stored_as(passage())) is not None for quote in quotes] == [False, True]
+
+
+def stored_as(found: Passage) -> Stored:
+    """The store of a document that holds nothing but a passage."""
+    text = " " * found.start + found.text
+    return lambda path, start, end: text[start:end] if path == found.document else None
+
+
+@pytest.mark.parametrize("blocks", [("one", None), (None, None), (-1, 1), (2, 2), (3, 2), (0, 9), (9, 10)])
+async def test_odd_block_places_do_no_harm_to_a_citation_with_words(
+    api: MessagesAPI, make: Make, blocks: tuple[Any, Any]
+) -> None:
+    api.queue(answer(Cited(("text",), (citation(0, BLOCKS[1], blocks),))))
+    (quote,) = (part for part in await parts_of(make()) if isinstance(part, Quote))
+    assert (quote.text, quote.place) == (BLOCKS[1], None)
+    assert verified(quote, stored_as(passage())) is not None
 
 
 # --- Failures --------------------------------------------------------------------------------------
@@ -483,7 +513,8 @@ async def test_plain_passages_for_a_server_without_citable_ones(
     assert kinds(plain) == kinds(straight) == ["text", "text"]
     assert plain["messages"][-1]["content"][0]["text"].startswith('<passage number="1"')
     assert TEXT in plain["messages"][-1]["content"][0]["text"]
-    assert caplog.text.count("no citations") == 1
+    assert [request.body["system"] for request in api.requests] == [SYSTEM, *[f"{SYSTEM}\n\n{MARKED}"] * 2]
+    assert caplog.text.count("cited by markers") == 1
 
 
 async def test_a_request_refused_without_passages_too_proves_nothing(api: MessagesAPI, make: Make) -> None:
@@ -502,6 +533,32 @@ async def test_other_refusals_are_not_tried_again(api: MessagesAPI, make: Make, 
     api.default = reply
     await error_of(make(), prompt)
     assert len(api.requests) == 1
+
+
+async def test_markers_of_plain_passages_become_quotes(api: MessagesAPI, make: Make) -> None:
+    letter = passage("The sponsor writes a letter.", document="letters.md", lead="")
+    api.queue(http_error(400), answer("Renewal costs Rp 3 mil", "lion [", "1]. A sponsor's", " letter", " [2]", "."))
+    parts = await parts_of(make(), Prompt("?", hits=(hit(), hit(letter))))
+    assert texts_in(parts) == ["Renewal costs Rp 3 mil", "lion", ". A sponsor's", " letter", "."]
+    given_passage = QUESTION.hits[0].passage
+    assert [part for part in parts if isinstance(part, Quote)] == [
+        Quote(given_passage, BLOCKS[1].strip(), (0, 26), (35, 62)),
+        Quote(letter, letter.text, (28, 46), (0, 28)),
+    ]
+
+
+async def test_brackets_are_text_to_a_server_that_cites_and_to_one_without_passages(
+    api: MessagesAPI, make: Make
+) -> None:
+    api.default = answer("Renewal [1]", " costs.")
+    answerer = make()
+    for prompt in (QUESTION, Prompt("nothing was found"), Prompt("Hello!", small_talk="greeting")):
+        assert texts_in(await parts_of(answerer, prompt)) == ["Renewal [1]", " costs."]
+
+
+async def test_a_marker_that_never_ends_is_text(api: MessagesAPI, make: Make) -> None:
+    api.queue(http_error(400), answer("It costs Rp 3 [", "1", stop_reason="max_tokens"))
+    assert "".join(texts_in(await parts_of(make()))) == "It costs Rp 3 [1"
 
 
 # --- Going on with an answer that broke off ---------------------------------------------------------
@@ -625,7 +682,7 @@ async def test_a_refused_prefill_is_replaced_by_words_and_remembered(
     for _ in range(2):
         assert WRITTEN + "".join(texts_in(await parts_of(answerer, BEGUN))) == WHOLE
     assert forms(api) == [(True, True), (False, True), (False, True)]
-    assert "no citations" not in caplog.text
+    assert "cited by markers" not in caplog.text
 
 
 async def test_a_server_without_search_results_keeps_its_prefill(api: MessagesAPI, make: Make) -> None:
@@ -640,6 +697,33 @@ async def test_going_on_on_an_account_without_credit_is_asked_once(api: Messages
     api.queue(http_error(400, CREDIT))
     await error_of(make(), BEGUN)
     assert len(api.requests) == 1
+
+
+MARKED_WHOLE = (
+    "A permit is renewed at the office [1]. It costs Rp 3 million [1], or a[1] 🙂.\n\n- In five days [1]\n- Office [1]"
+)
+UNMARKED_WHOLE = MARKED_WHOLE.replace(" [1]", "")
+
+
+@pytest.mark.parametrize("model", ["claude-haiku-4-5", "llama3"])
+@pytest.mark.parametrize("repeated", [0, 2, 99])
+async def test_a_marked_answer_may_break_anywhere(api: MessagesAPI, make: Make, model: str, repeated: int) -> None:
+    api.queue(http_error(400))
+    api.default = continuing(UNMARKED_WHOLE, size=5, repeated=repeated, marked=MARKED_WHOLE)
+    answerer = make(model)
+    whole = quotes_in(await parts_of(answerer))
+    assert len(whole) == 4
+    for place in range(len(UNMARKED_WHOLE) + 1):
+        parts = await parts_of(answerer, Prompt("?", hits=QUESTION.hits, written=UNMARKED_WHOLE[:place]))
+        assert UNMARKED_WHOLE[:place] + "".join(texts_in(parts)) == UNMARKED_WHOLE
+        rest = quotes_in(parts)
+        assert {span: quote for span, quote in whole.items() if span[1] >= place}.items() <= rest.items()
+        assert rest.items() <= whole.items()
+
+
+def quotes_in(parts: list[Part]) -> dict[tuple[int, int], str]:
+    """What is quoted, by the span that it supports."""
+    return {part.supports: part.text for part in parts if isinstance(part, Quote)}
 
 
 async def test_a_server_that_takes_neither_is_learned_from_in_time(api: MessagesAPI, make: Make) -> None:

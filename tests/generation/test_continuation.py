@@ -129,6 +129,41 @@ def test_what_is_held_back_is_given_at_the_end() -> None:
     assert seam.finish() == ""
 
 
+def test_it_says_whether_it_holds_something_back() -> None:
+    seam = Seam("The fee is Rp 3")
+    pieces = ["", "The", " fee", " was", " The"]
+    assert [(seam.take(piece), seam.holds) for piece in pieces] == [
+        ("", False),
+        ("", True),
+        ("", True),
+        ("The fee was", False),
+        (" The", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "rest", "taken", "shown", "place"),
+    [
+        ("One two", "", 0, True, "One two"),
+        ("One two \n", "", 0, True, "One two"),
+        ("", "Three", 3, True, "Thr"),
+        ("One two ", "three", 3, True, "One two thr"),
+        ("One two ", " three", 4, True, "One two thr"),
+        ("One two ", " three", 4, False, "One two thr"),
+        ("One two\n\n", "two three", 3, True, "One two"),
+        ("One two\n\n", "two three", 2, True, "One tw"),
+        ("One two\n\n", "One two\n\nthree", 3, True, "One"),
+        ("One two\n\n", "One two\n\nthree", 12, True, "One two\n\nthr"),
+    ],
+)
+def test_the_place_of_what_came_in_the_answer(written: str, rest: str, taken: int, shown: bool, place: str) -> None:
+    for pieces in ([rest], list(rest)):
+        seam = Seam(written, shown=shown)
+        whole = written + "".join(map(seam.take, pieces)) + seam.finish() + seam.finish()
+        assert whole.startswith(place)
+        assert seam.place(taken) == len(place)
+
+
 def test_a_finish_before_anything_came_leaves_the_seam_open() -> None:
     seam = Seam("The fee")
     assert seam.finish() == ""

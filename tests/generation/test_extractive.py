@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import combinations, pairwise, zip_longest
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,11 @@ from zantara_stream.generation.citations import verified
 from zantara_stream.generation.extractive import ALIKE, MOST, ExtractiveAnswerer
 from zantara_stream.generation.small_talk import reply
 from zantara_stream.pipeline import Question, retrieve
-from zantara_stream.retrieval.embedding import SentenceTransformerEmbedder
+from zantara_stream.retrieval.embedding import load_encoder
 from zantara_stream.retrieval.lexical import words
 from zantara_stream.retrieval.library import Library
+from zantara_stream.retrieval.manifest import current_build
+from zantara_stream.retrieval.opened import Build
 from zantara_stream.testing import HashingEmbedder
 
 pytestmark = pytest.mark.timeout(600)  # seconds; the first test waits for all the answers
@@ -61,9 +62,9 @@ Files = dict[str, list[Answered]]
 
 
 @pytest.fixture(scope="module")
-def answered(sample_index: Path, real_embedder: SentenceTransformerEmbedder) -> Files:
+def answered(sample_index: Path) -> Files:
     """The answers to the questions of two files."""
-    return asyncio.run(_answer_all(Library(sample_index, lambda: real_embedder), ["sample", "held_out"]))
+    return asyncio.run(_answer_all(Library(sample_index), ["sample", "held_out"]))
 
 
 async def _answer_all(library: Library, names: list[str]) -> Files:
@@ -75,8 +76,8 @@ async def _answer_all(library: Library, names: list[str]) -> Files:
 
 
 async def _answer(library: Library, line: dict[str, Any]) -> Answered:
-    prompt = await library.run(partial(retrieve, Question(line["question"])))
-    return Answered(line, prompt, await parts_of(ExtractiveAnswerer(library), prompt))
+    prompt = await retrieve(Question(line["question"]), library.current)
+    return Answered(line, prompt, await parts_of(ExtractiveAnswerer(), prompt))
 
 
 async def parts_of(answerer: ExtractiveAnswerer, prompt: Prompt) -> list[Part]:
@@ -105,10 +106,11 @@ def test_the_first_sentence_is_mostly_the_answer(answered: Files, name: str, sha
     assert sum(right) / len(right) >= share
 
 
-def test_every_quote_verifies(answered: Files) -> None:
+def test_every_quote_verifies(answered: Files, sample_index: Path) -> None:
+    build = Build.open(current_build(sample_index), load_encoder)
     for answer in with_quotes(answered):
         for quote in answer.quotes:
-            assert verified(quote) is not None
+            assert verified(quote, build.text) is not None
 
 
 def test_every_span_of_the_answer_is_the_quote_that_supports_it(answered: Files) -> None:
@@ -183,7 +185,7 @@ def test_nothing_found_is_said_in_the_likely_language(answered: Files) -> None:
 @pytest.fixture
 async def library(small_index: Path) -> AsyncIterator[Library]:
     """The small documents."""
-    opened = Library(small_index, HashingEmbedder)
+    opened = Library(small_index, HashingEmbedder.load)
     await opened.open()
     yield opened
     opened.close()
@@ -191,33 +193,38 @@ async def library(small_index: Path) -> AsyncIterator[Library]:
 
 @pytest.mark.parametrize("language", ["en", "id", "it", "es"])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_small_talk_is_replied_to_without_a_search(tmp_path: Path, kind: str, language: str) -> None:
-    answerer = ExtractiveAnswerer(Library(tmp_path / "nothing is here", HashingEmbedder))
+async def test_small_talk_is_replied_to_without_a_search(kind: str, language: str) -> None:
+    answerer = ExtractiveAnswerer()
     parts = await parts_of(answerer, Prompt("hi", language=language, small_talk=kind))
     assert parts == [reply(kind, language), Finish(made_from=())]
 
 
-async def test_nothing_found(tmp_path: Path) -> None:
-    answerer = ExtractiveAnswerer(Library(tmp_path / "nothing is here", HashingEmbedder))
+async def test_nothing_found() -> None:
+    answerer = ExtractiveAnswerer()
     assert await parts_of(answerer, Prompt("what?", language="it")) == [reply("nothing", "it"), Finish(made_from=())]
     await answerer.close()
 
 
 async def test_passages_without_a_sentence_are_nothing(library: Library) -> None:
-    parts = await parts_of(ExtractiveAnswerer(library), Prompt("what?", hits=(hit(passage("---")),)))
+    parts = await parts_of(ExtractiveAnswerer(), Prompt("what?", hits=(hit(passage("---")),), served=library.current))
     assert parts == [reply("nothing", "en"), Finish(made_from=())]
 
 
 async def test_the_date_of_a_document_is_never_quoted(library: Library) -> None:
     dated = passage("Updated: 2026-06-09\n\nRenewal of a permit is free.")
-    parts = [part async for part in ExtractiveAnswerer(library).answer(Prompt("updated renewal", hits=(hit(dated),)))]
+    parts = [
+        part
+        async for part in ExtractiveAnswerer().answer(
+            Prompt("updated renewal", hits=(hit(dated),), served=library.current)
+        )
+    ]
     assert [part.text for part in parts if isinstance(part, Quote)] == ["Renewal of a permit is free."]
 
 
 async def test_a_sentence_that_two_passages_share_is_quoted_once(library: Library) -> None:
     words_of_both = "Renewal costs Rp 3 million for one year."
     hits = (hit(passage(words_of_both)), hit(passage(words_of_both, document="copy.md")))
-    parts = await parts_of(ExtractiveAnswerer(library), Prompt("What does renewal cost?", hits=hits))
+    parts = await parts_of(ExtractiveAnswerer(), Prompt("What does renewal cost?", hits=hits, served=library.current))
     assert [part.passage.document for part in parts if isinstance(part, Quote)] == ["permits/renewal.md"]
     assert parts[-1] == Finish(made_from=hits[:1])
 
@@ -226,8 +233,10 @@ async def test_passages_of_the_questions_language_go_first(library: Library) -> 
     english = passage("Renewal costs Rp 3 million.")
     italian = passage("Il rinnovo costa Rp 3 milioni.", document="rinnovo.md", language="it")
     for language, document in [("it", "rinnovo.md"), ("en", "permits/renewal.md")]:
-        prompt = Prompt("renewal?", hits=(hit(english, 0.8), hit(italian, 0.7)), language=language)
-        parts = await parts_of(ExtractiveAnswerer(library), prompt)
+        prompt = Prompt(
+            "renewal?", hits=(hit(english, 0.8), hit(italian, 0.7)), language=language, served=library.current
+        )
+        parts = await parts_of(ExtractiveAnswerer(), prompt)
         assert {part.passage.document for part in parts if isinstance(part, Quote)} == {document}
         assert parts[-2] == reply("extractive", language)
 
@@ -235,8 +244,8 @@ async def test_passages_of_the_questions_language_go_first(library: Library) -> 
 async def test_poor_passages_of_the_questions_language_do_not_go_first(library: Library) -> None:
     english = passage("Renewal costs Rp 3 million.")
     italian = passage("Il sole.", document="sole.md", language="it")
-    prompt = Prompt("renewal cost", hits=(hit(english, 0.8), hit(italian, 0.2)), language="it")
-    parts = await parts_of(ExtractiveAnswerer(library), prompt)
+    prompt = Prompt("renewal cost", hits=(hit(english, 0.8), hit(italian, 0.2)), language="it", served=library.current)
+    parts = await parts_of(ExtractiveAnswerer(), prompt)
     assert next(part.passage for part in parts if isinstance(part, Quote)) == english
 
 
@@ -245,8 +254,8 @@ async def test_poor_passages_of_the_questions_language_do_not_go_first(library: 
 
 @pytest.mark.parametrize("query", ["How is late renewal of a permit fined?", "Who won the cup?", "ciao"])
 async def test_an_answer_is_gone_on_with_after_any_character(library: Library, query: str) -> None:
-    prompt = await library.run(partial(retrieve, Question(query)))
-    answerer = ExtractiveAnswerer(library)
+    prompt = await retrieve(Question(query), library.current)
+    answerer = ExtractiveAnswerer()
     whole = await parts_of(answerer, prompt)
     text = "".join(part for part in whole if isinstance(part, str))
     for place in range(len(text) + 1):
@@ -258,8 +267,8 @@ async def test_an_answer_is_gone_on_with_after_any_character(library: Library, q
 
 
 async def test_an_answer_is_not_gone_on_with_when_the_documents_say_something_else(library: Library) -> None:
-    asked = Prompt("renewal cost?", hits=(hit(passage("Renewal costs Rp 3 million.")),))
-    written = "".join(part for part in await parts_of(ExtractiveAnswerer(library), asked) if isinstance(part, str))
+    asked = Prompt("renewal cost?", hits=(hit(passage("Renewal costs Rp 3 million.")),), served=library.current)
+    written = "".join(part for part in await parts_of(ExtractiveAnswerer(), asked) if isinstance(part, str))
     changed = replace(asked, hits=(hit(passage("Renewal costs Rp 4 million.")),), written=written[:30])
     with pytest.raises(AnswerExpired):
-        await parts_of(ExtractiveAnswerer(library), changed)
+        await parts_of(ExtractiveAnswerer(), changed)

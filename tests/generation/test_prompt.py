@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from passages_made import BLOCKS, TEXT, hit, passage
 
 from zantara_stream.generation.answerer import Prompt, Turn
-from zantara_stream.generation.prompt import GO_ON, NOTHING_FOUND, SYSTEM, blocks, messages, search_result
+from zantara_stream.generation.prompt import (
+    GO_ON,
+    MARKED,
+    NOTHING_FOUND,
+    SYSTEM,
+    blocks,
+    instructions,
+    messages,
+    search_result,
+)
 
 TURNS = st.lists(st.builds(Turn, st.sampled_from(["user", "assistant"]), st.text("ab \n", max_size=4)), max_size=8)
 
@@ -72,6 +81,17 @@ def test_plain_passages_are_numbered() -> None:
     assert second["text"] == '<passage number="2" title="Else (2026-02-28)">\nSomething else.\n</passage>'
     assert question == {"type": "text", "text": "?"}
     assert {block["type"] for block in (first, second)} == {"text"}
+
+
+def test_only_numbered_passages_come_with_the_instruction_to_mark_them() -> None:
+    found, nothing = Prompt("?", hits=(hit(),)), Prompt("?")
+    assert instructions(found, citations=True) == SYSTEM
+    assert [instructions(nothing, citations=citations) for citations in (True, False)] == [SYSTEM] * 2
+    marked = instructions(found, citations=False)
+    assert marked == f"{SYSTEM}\n\n{MARKED}"
+    assert "[2]" in marked
+    assert "[1][3]" in marked
+    assert "[" not in SYSTEM
 
 
 @pytest.mark.parametrize("citations", [True, False])

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 import strategies as made
 from hypothesis import given, settings
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from zantara_stream.retrieval.corpus import Corpus, write_corpus
 from zantara_stream.retrieval.documents import Document, Section
-from zantara_stream.retrieval.passages import Passage, split
+from zantara_stream.retrieval.passages import Passage
+from zantara_stream.retrieval.splitting import split
 from zantara_stream.testing import HashingEmbedder
 
 DOCUMENT = Document("a/b.pdf", "Title", "One.\n\nTwo.", (Section("S", 0, 4), Section("", 6, 10)), "it", "2026-01-02",
@@ -87,3 +89,82 @@ def test_closed_is_closed(tmp_path: Path) -> None:
     corpus.close()
     with pytest.raises(sqlite3.ProgrammingError):
         corpus.text("a/b.pdf")
+
+
+def _leveled(folder: Path, *levels: int) -> Corpus:
+    """A corpus of one passage a document, of these levels."""
+    [made, _] = _split(DOCUMENT)
+    write_corpus(folder / "corpus.db", [], [replace(made, document=f"{n}", level=n) for n in levels])
+    return Corpus(folder / "corpus.db")
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        (-1, [False] * 5),
+        (0, [True, False, False, False, True]),
+        (1, [True, True, False, False, True]),
+        (2, [True, True, True, False, True]),
+        (3, None),
+        (4, None),
+    ],
+)
+def test_what_a_level_may_see(level: int, expected: list[bool] | None, tmp_path: Path) -> None:
+    corpus = _leveled(tmp_path, 0, 1, 2, 3, 0)
+    for _ in range(2):  # the second time from memory
+        allowed = corpus.allowed(level)
+        assert (None if allowed is None else allowed.tolist()) == expected
+    if allowed is not None:
+        assert allowed.dtype == np.bool_
+
+
+def test_a_corpus_for_everybody_hides_nothing(tmp_path: Path) -> None:
+    corpus = _leveled(tmp_path, 0, 0)
+    assert [corpus.allowed(level) for level in range(4)] == [None] * 4
+
+
+TEXT = "Visa 👩‍👩‍👧 🇮🇩\n\n工作签证, e\u0301 ภาษี.\r\nEnd\u2028."
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("letters")
+    write_corpus(folder / "corpus.db", [replace(DOCUMENT, text=TEXT), replace(DOCUMENT, path="empty", text="")], [])
+    return Corpus(folder / "corpus.db")
+
+
+@given(st.integers(0, len(TEXT) + 3), st.integers(0, len(TEXT) + 3))
+def test_a_stretch_is_counted_in_characters_as_python_does(letters: Corpus, start: int, end: int) -> None:
+    assert letters.text("a/b.pdf", start, end) == TEXT[start:end]
+
+
+def test_stretches_of_nothing(letters: Corpus) -> None:
+    assert letters.text("a/b.pdf") == TEXT
+    assert letters.text("a/b.pdf", 0, len(TEXT)) == TEXT
+    assert letters.text("empty", 0, 5) == letters.text("empty") == ""
+    assert letters.text("nowhere", 0, 5) is None
+
+
+def test_everything_that_is_stored_of_a_document(tmp_path: Path) -> None:
+    secret = replace(DOCUMENT, path="b", level=2, url="", text=TEXT)
+    write_corpus(tmp_path / "corpus.db", [DOCUMENT, secret], [])
+    corpus = Corpus(tmp_path / "corpus.db")
+    assert corpus.document("a/b.pdf") == {
+        "path": "a/b.pdf",
+        "title": "Title",
+        "language": "it",
+        "updated": "2026-01-02",
+        "url": "https://example.com/?a=1",
+        "level": 0,
+        "text": "One.\n\nTwo.",
+    }
+    assert (corpus.document("b") or {})["level"] == 2
+    assert (corpus.document("b") or {})["text"] == TEXT
+    assert corpus.document("c") is None
+    assert corpus.paths() == ["a/b.pdf", "b"]
+
+
+def test_every_passage_in_the_order_of_its_number(tmp_path: Path) -> None:
+    corpus, passages = _written(tmp_path, replace(DOCUMENT, path="z"), DOCUMENT)
+    assert list(corpus.all_passages()) == passages
+    assert [one.document for one in passages] == ["z", "z", "a/b.pdf", "a/b.pdf"]

@@ -29,6 +29,30 @@ def test_no_page_where_the_format_has_none() -> None:
     assert Document("a.md", "A", "x", (Section("", 0, 1),), "en").page(0) is None
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("repealed", "repealed"),
+        (" Superseded ", "superseded"),
+        ("WITHDRAWN", "withdrawn"),
+        ("revoked", "revoked"),
+        ("obsolete", "obsolete"),
+        ("expired", "expired"),
+        ("Dicabut", "dicabut"),
+        ("tidak\n berlaku", "tidak berlaku"),
+        ("abrogato", "abrogato"),
+        ("abrogata", "abrogata"),
+        ("", ""),
+        ("in force", ""),
+        ("not repealed", ""),
+        ("berlaku", ""),
+    ],
+)
+def test_out_of_force(status: str, said: str) -> None:
+    document = Document("a.md", "A", "x", (Section("", 0, 1),), "en", status=status)
+    assert document.out_of_force == said
+
+
 def test_walk_finds_visible_files_always_in_the_same_order(tmp_path: Path) -> None:
     _write(tmp_path, "b.md", "a.txt", "sub/z.md", "sub/deep/y.md", "also/x.bin")
     assert [found.path for found in walk(tmp_path)] == ["a.txt", "b.md", "also/x.bin", "sub/z.md", "sub/deep/y.md"]

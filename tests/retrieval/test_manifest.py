@@ -72,7 +72,7 @@ def test_a_current_build_that_is_not_there(index: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", '"text"', "{}", '{"format": 1}', "[" * 10, b"\xff\xfe\x00", "1e5"]
+    "content", ["", "{", "[]", "null", '"text"', "{}", '{"format": 2}', "[" * 10, b"\xff\xfe\x00", "1e5"]
 )
 def test_a_garbled_manifest(index: Path, content: str | bytes) -> None:
     build = current_build(index)
@@ -82,11 +82,15 @@ def test_a_garbled_manifest(index: Path, content: str | bytes) -> None:
     assert caught.match(REPAIR)
 
 
-@pytest.mark.parametrize("field", ["format", "model", "checksums", "passages", "skipped", "languages"])
+@pytest.mark.parametrize(
+    "field",
+    ["format", "model", "checksums", "passages", "recall", "probes", "excluded", "languages", "previous"],
+)
 def test_a_manifest_that_lacks_a_field_or_has_it_wrong(index: Path, field: str) -> None:
     build = current_build(index)
     data = json.loads((build / MANIFEST).read_text())
-    for wrong in ({key: value for key, value in data.items() if key != field}, {**data, field: None}):
+    without = {key: value for key, value in data.items() if key != field}
+    for wrong in (without, {**data, field: None}, {**data, field: True}):
         (build / MANIFEST).write_text(json.dumps(wrong))
         with pytest.raises(IndexUnavailable, match=REPAIR):
             Manifest.load(build)
@@ -101,8 +105,8 @@ def test_a_manifest_that_is_not_there(index: Path) -> None:
 
 def test_another_format(index: Path) -> None:
     build = current_build(index)
-    replace(Manifest.load(build), format=2).save(build)
-    with pytest.raises(IndexUnavailable, match=f"The index {build} has format 2, not 1: ") as caught:
+    replace(Manifest.load(build), format=1).save(build)
+    with pytest.raises(IndexUnavailable, match=f"The index {build} has format 1, not 2: ") as caught:
         Manifest.load(build)
     assert caught.match(REPAIR)
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from zantara_stream.retrieval.documents import Document, Section
 from zantara_stream.retrieval.embedding import SentenceTransformerEmbedder
-from zantara_stream.retrieval.passages import PASSAGE_SIZE, CountTokens, embedded_text, split
+from zantara_stream.retrieval.passages import CountTokens, embedded_text
 from zantara_stream.retrieval.readers.details import complete
 from zantara_stream.retrieval.readers.markdown import read_markdown
+from zantara_stream.retrieval.splitting import PASSAGE_SIZE, split
 from zantara_stream.testing import HashingEmbedder
 
 COUNT = HashingEmbedder().count_tokens

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from zantara_stream.retrieval.embedding import SentenceTransformerEmbedder
-from zantara_stream.retrieval.library import Build
+from zantara_stream.retrieval.embedding import load_encoder
+from zantara_stream.retrieval.manifest import current_build
+from zantara_stream.retrieval.opened import Build
 from zantara_stream.retrieval.search import Hit
 
 QUESTIONS = Path(__file__).resolve().parent.parent / "questions"
@@ -29,8 +30,8 @@ def _holds(hit: Hit, question: dict[str, Any]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def served(sample_index: Path, real_embedder: SentenceTransformerEmbedder) -> Build:
-    return Build.open(sample_index, lambda: real_embedder)
+def served(sample_index: Path) -> Build:
+    return Build.open(current_build(sample_index), load_encoder)
 
 
 @pytest.mark.parametrize(("name", "bar"), [("sample", 0.90), ("held_out", 0.78)])

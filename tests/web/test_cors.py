@@ -42,7 +42,8 @@ REQUEST_HEADERS = {
     "X-Last-Chunk-Timestamp",
 }
 ANSWER = f"{ANSWERS_BY_ID}/{'A' * 22}"
-ROUTES = [STREAM, CHAT, SEARCH, ANSWER, f"{ANSWER}/events", "/health", "/ready", "/"]
+OPERATORS = ["/health", "/ready", "/metrics", "/admin/reload", "/admin/documents/a/b.md"]
+ROUTES = [STREAM, CHAT, SEARCH, ANSWER, f"{ANSWER}/events", *OPERATORS, "/"]
 
 
 def listed(value: str) -> set[str]:
@@ -105,8 +106,8 @@ async def test_every_status_of_every_path_can_be_seen_by_a_page(small_index: Pat
         await check(await server.post(CHAT, {"query": "x" * 2**21}, origin), 413)
         await check(await server.get("/health", {**origin, "Host": "evil.example"}), 421)
         embedder.armed = True
-        await check(await server.post(SEARCH, {"query": QUESTION}, origin), 500)
-        await check(await server.post(CHAT, {"query": QUESTION}, origin), 500)
+        await check(await server.post(SEARCH, {"query": "A new question?"}, origin), 500)
+        await check(await server.post(CHAT, {"query": "A new question?"}, origin), 500)
 
 
 async def test_what_is_refused_for_now_can_be_seen_by_a_page(small_index: Path, tmp_path: Path) -> None:

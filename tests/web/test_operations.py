@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from server import BlockingEmbedder, Server, serving, starting
+from builds_made import DAMAGES, Changing
+from passages_made import passage
+from server import BlockingEmbedder, Server, data, serving, starting
 
+from zantara_stream.generation.answerer import Quote
+from zantara_stream.generation.extractive import ExtractiveAnswerer
 from zantara_stream.testing import HashingEmbedder, ScriptedAnswerer
 
 
@@ -92,6 +97,78 @@ async def test_an_index_that_cannot_be_opened_for_a_reason_of_its_own(
     assert "secret" in caplog.text
 
 
+# ----------------------------------------------------------------------------------------------- metrics
+
+
+async def metrics(server: Server) -> dict[str, float]:
+    """What `/metrics` says, by name and labels."""
+    async with await server.get("/metrics") as response:
+        assert response.status == 200
+        assert response.headers["Content-Type"] == "text/plain; version=1.0.0; charset=utf-8"
+        lines = (await response.text()).splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")}
+
+
+async def risen(server: Server, before: dict[str, float], name: str) -> float:
+    """By how much it has risen."""
+    return (await metrics(server))[name] - before.get(name, 0)
+
+
+async def test_metrics_tell_which_build_is_served(tmp_path: Path) -> None:
+    changing = Changing(tmp_path)
+    changing.build(1)
+    async with serving(changing.index) as server:
+        for fine in (2, 3):
+            manifest = changing.build(fine)
+            await server.library.reload()
+            told = await metrics(server)
+            info = {name: value for name, value in told.items() if name.startswith("zantara_index_info{")}
+            assert info == {f'zantara_index_info{{build="{manifest.build}",model="hashing"}}': 1}
+            created = datetime.fromisoformat(manifest.created).timestamp()
+            assert told["zantara_index_built_timestamp_seconds"] == created
+
+
+async def test_metrics_count_builds_that_are_refused(tmp_path: Path) -> None:
+    changing = Changing(tmp_path)
+    changing.build(1)
+    async with serving(changing.index) as server:
+        before = await metrics(server)
+        DAMAGES["corpus.db flipped"](changing.index)
+        await server.library.open()
+        assert await risen(server, before, "zantara_index_refused_total") == 1
+
+
+async def test_metrics_count_citations_and_time_each_stage(small_index: Path) -> None:
+    verified, dropped = (f'zantara_citations_total{{verified="{value}"}}' for value in ("true", "false"))
+    embed, search = (f'zantara_retrieval_seconds_count{{stage="{stage}"}}' for stage in ("embed", "search"))
+    async with serving(small_index, ExtractiveAnswerer()) as server:
+        before = await metrics(server)
+        assert {verified, dropped} <= before.keys(), "a rise from nothing would not be seen"
+        cited = [item for item in data(await (await server.stream()).rest()) if "citation" in item]
+        assert cited
+        assert await risen(server, before, verified) == len(cited)
+        assert await risen(server, before, dropped) == 0
+        assert [await risen(server, before, name) for name in (embed, search)] == [1, 1]
+    false = Quote(passage("What no document says."), "What no document says.", (0, 5))
+    async with serving(small_index, ScriptedAnswerer("text", false)) as server:
+        before = await metrics(server)
+        await (await server.stream()).rest()
+        assert await risen(server, before, dropped) == 1
+        assert await risen(server, before, verified) == 0
+
+
+async def test_no_metric_holds_a_question_or_a_person(small_index: Path) -> None:
+    async with serving(small_index, ExtractiveAnswerer()) as server:
+        await (await server.stream(user_email="someone@example.com")).rest()
+        async with await server.get("/metrics") as response:
+            text = await response.text()
+        assert "someone" not in text
+        assert "permit" not in text
+
+
+# ---------------------------------------------------------------------------------------- not now, and the page
+
+
 async def test_a_draining_or_overloaded_server_is_not_ready_but_well(small_index: Path) -> None:
     async with serving(small_index) as server:
         server.answers.draining = True
@@ -132,3 +209,23 @@ async def test_nothing_else_of_the_folder_is_served(small_index: Path, path: str
     async with serving(small_index) as server:
         response = await server.raw(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         assert response.split(b" ")[1] == b"404"
+
+
+# --- Who may read the metrics ----------------------------------------------------------------------
+
+METRICS_TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+async def test_metrics_are_for_this_machine_and_not_for_whom_a_proxy_on_it_serves(small_index: Path) -> None:
+    async with serving(small_index) as server:
+        assert (await server.get("/metrics")).status == 200
+        for header in ("X-Forwarded-For", "Forwarded"):
+            assert (await server.get("/metrics", {header: "203.0.113.7"})).status == 403
+
+
+async def test_metrics_want_the_token_where_one_is_set(small_index: Path) -> None:
+    async with serving(small_index, admin_token=METRICS_TOKEN) as server:
+        refused = await server.get("/metrics")
+        assert refused.status == 401
+        assert refused.headers["WWW-Authenticate"] == "Bearer"
+        assert (await server.get("/metrics", {"Authorization": f"Bearer {METRICS_TOKEN}"})).status == 200

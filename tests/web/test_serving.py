@@ -19,12 +19,13 @@ from aiohttp import ClientSession, web
 from server import CHAT, EVENT_STREAM, QUESTION, STREAM, Reader, WatchedLibrary, data, never, serving
 
 from zantara_stream import app as composition
-from zantara_stream.app import ANSWERS, make_answerer, make_library, make_runner, serve
+from zantara_stream.app import ANSWERS, make_answerer, make_runner, serve
 from zantara_stream.config import MEMORY, Settings
 from zantara_stream.errors import ConfigError
 from zantara_stream.generation.claude import ClaudeAnswerer
 from zantara_stream.generation.extractive import ExtractiveAnswerer
-from zantara_stream.testing import HashingEmbedder, ScriptedAnswerer, read_events
+from zantara_stream.retrieval.steady import SWITCH_INTERVAL
+from zantara_stream.testing import ScriptedAnswerer, read_events
 
 ADDRESS = re.compile(r"http://\S+:[0-9]+")
 
@@ -72,9 +73,9 @@ async def running(
     index: Path, monkeypatch: pytest.MonkeyPatch, answerer: ScriptedAnswerer, **settings: Any
 ) -> AsyncIterator[Running]:
     """A server that `serve` runs."""
-    library = WatchedLibrary(index, HashingEmbedder())
+    library = WatchedLibrary(index)
     monkeypatch.setattr(composition, "make_library", lambda settings: library)
-    monkeypatch.setattr(composition, "make_answerer", lambda settings, library: answerer)
+    monkeypatch.setattr(composition, "make_answerer", lambda settings: answerer)
     make = composition.create_app
     server: Running
 
@@ -105,6 +106,7 @@ async def test_a_stopping_server_takes_no_new_questions_and_finishes_the_running
         last = await reader.next()
         os.kill(os.getpid(), number)
         assert "Stopping" in await server.line()
+        assert sys.getswitchinterval() == SWITCH_INTERVAL
         async with session.get(f"{url}/ready") as response:
             assert (response.status, (await response.json())["code"]) == (503, "draining")
         async with session.get(f"{url}/health") as response:
@@ -269,13 +271,11 @@ async def test_readers_who_leave_a_silent_stream_are_noticed_in_production_too(s
 # ----------------------------------------------------------------------------------------- its composition
 
 
-async def test_without_a_key_the_answers_are_extractive(tmp_path: Path) -> None:
-    library = make_library(Settings(index=tmp_path), HashingEmbedder)
-    assert isinstance(make_answerer(Settings(), library, {}), ExtractiveAnswerer)
+def test_without_a_key_the_answers_are_extractive() -> None:
+    assert isinstance(make_answerer(Settings(), {}), ExtractiveAnswerer)
     keyed = {"ANTHROPIC_API_KEY": "key", "ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}
-    assert isinstance(make_answerer(Settings(model="extractive"), library, keyed), ExtractiveAnswerer)
-    assert isinstance(make_answerer(Settings(), library, {"ANTHROPIC_BASE_URL": "http://x"}), ExtractiveAnswerer)
-    library.close()
+    assert isinstance(make_answerer(Settings(model="extractive"), keyed), ExtractiveAnswerer)
+    assert isinstance(make_answerer(Settings(), {"ANTHROPIC_BASE_URL": "http://x"}), ExtractiveAnswerer)
 
 
 @pytest.mark.parametrize(
@@ -288,25 +288,21 @@ async def test_without_a_key_the_answers_are_extractive(tmp_path: Path) -> None:
     ],
 )
 async def test_with_a_key_or_an_address_claude_writes_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, environment: dict[str, str], named: str
+    monkeypatch: pytest.MonkeyPatch, model: str, environment: dict[str, str], named: str
 ) -> None:
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    library = make_library(Settings(index=tmp_path), HashingEmbedder)
-    answerer = make_answerer(Settings(model=model), library)
+    answerer = make_answerer(Settings(model=model))
     assert isinstance(answerer, ClaudeAnswerer)
     assert answerer.model == named
     await answerer.close()
-    library.close()
 
 
-def test_a_model_without_a_key_stops_the_start_and_says_what_to_do(tmp_path: Path) -> None:
-    library = make_library(Settings(index=tmp_path), HashingEmbedder)
+def test_a_model_without_a_key_stops_the_start_and_says_what_to_do() -> None:
     with pytest.raises(ConfigError, match="ZANTARA_MODEL='claude-opus-5-5' needs a key: set ANTHROPIC_API_KEY"):
-        make_answerer(Settings(model="claude-opus-5-5"), library, {})
-    library.close()
+        make_answerer(Settings(model="claude-opus-5-5"), {})
 
 
 # ------------------------------------------------------------------------------------ in a process of its own

@@ -23,7 +23,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A document's own words and the span of the answer that they support (character offsets)."""
+    """A document's own words and the span of the answer that they support (character offsets).
+
+    `document` is its path in the corpus, `page` the one on which the passage begins.
+    """
 
     passage: str
     source: str
@@ -33,6 +36,10 @@ class Citation:
     text_start: int
     text_end: int
     verified: bool
+    document: str = ""
+    section: str = ""
+    page: int | None = None
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +165,7 @@ def _payload(event: Event, stamp: Stamp) -> dict[str, Any]:
 
 
 def _citation(event: Citation) -> dict[str, Any]:
+    where = {"document": event.document, "section": event.section, "page": event.page, "url": event.url}
     return {
         "passage": event.passage,
         "source": event.source,
@@ -167,6 +175,7 @@ def _citation(event: Citation) -> dict[str, Any]:
         "textStart": event.text_start,
         "textEnd": event.text_end,
         "verified": event.verified,
+        **{name: value for name, value in where.items() if value},
     }
 
 

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from ..retrieval.passages import Passage
 from ..retrieval.search import Hit
+from ..retrieval.served import Served
+from .small_talk import recognise
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +20,17 @@ class Turn:
     content: str
 
 
+def earlier(history: tuple[Turn, ...]) -> list[str]:
+    """What the person asked before, oldest first, without greetings and thanks."""
+    return [turn.content for turn in history if turn.role == "user" and recognise(turn.content) is None]
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A question with what was found for it, best first; `language` is the likely one of the question.
 
-    `written` is the text that an answer broke off after: what is wanted is the rest of it.
+    `written` is the text that an answer broke off after: what is wanted is the rest of it. `served` is the build
+    in which the passages were found.
     """
 
     query: str
@@ -31,15 +39,20 @@ class Prompt:
     language: str = "en"
     small_talk: str = ""  # its kind, where the question is none
     written: str = ""
+    served: Served | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """Words that an answerer says stand in a passage, and the span of its answer that they support."""
+    """Words that an answerer says stand in a passage, and the span of its answer that they support.
+
+    `place` is their span in the passage's text, where the answerer knows it.
+    """
 
     passage: Passage
     text: str
     supports: tuple[int, int]
+    place: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

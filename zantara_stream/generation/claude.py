@@ -2,7 +2,6 @@
 
 The SDK keeps authentication, retries before the stream and status errors. The events of the stream are
 decoded here, since only a few fields of them are needed; docs/decisions/0005 says more.
-https://docs.anthropic.com/en/docs/build-with-claude/streaming
 """
 
 from __future__ import annotations
@@ -10,20 +9,19 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import anthropic
 import httpx2
 
-from ..errors import ModelError, ModelRefused, ModelUnavailable
-from ..retrieval.passages import Passage
-from .answerer import Finish, Part, Prompt, Quote
-from .continuation import Seam
-from .failures import broken_off, failure, is_refused_request
-from .prompt import SYSTEM, blocks, messages
+from ..errors import ModelError, ModelUnavailable
+from .answerer import Part, Prompt
+from .failures import failure, is_refused_request
+from .message import Message
+from .prompt import instructions, messages
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +34,7 @@ CONNECTIONS = 10_000  # to the provider; the server's own limit on running answe
 
 # Those that go on with an assistant turn at the end of the request; newer ones refuse it.
 _PREFILLED = re.compile(r"claude-(?:3|(?:haiku|sonnet|opus)-(?:3|4-[015](?![0-9])|4-20))")
-
-STOP_REASONS = {
-    "max_tokens": "max_tokens",
-    "model_context_window_exceeded": "max_tokens",
-    "refusal": "refusal",
-}
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)  # no JSON, or none of the API's shape
-_COUNTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
 @dataclass(slots=True)
@@ -76,12 +67,13 @@ class ClaudeAnswerer:
 
     async def answer(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
         """Text as it is written, and after each cited block its quotes. Raises `ModelError`."""
-        message = _Message([hit.passage for hit in prompt.hits], len(prompt.written))
+        message = Message(prompt)
         begun = False
         try:
             async with AsyncExitStack() as stack:
-                response, prefilled = await self._open(stack, prompt)
-                message.seam, begun = Seam(prompt.written, shown=not prefilled), True
+                response, asked = await self._open(stack, prompt)
+                message.begin(shown=not asked["prefill"], marked=bool(prompt.hits) and not asked["citations"])
+                begun = True
                 async for event in _events(response.iter_bytes()):
                     for part in message.take(event):
                         yield part
@@ -92,10 +84,10 @@ class ClaudeAnswerer:
             raise failed from (None if failed is error else error)
         yield finish
 
-    async def _open(self, stack: AsyncExitStack, prompt: Prompt) -> tuple[Any, bool]:
+    async def _open(self, stack: AsyncExitStack, prompt: Prompt) -> tuple[Any, dict[str, bool]]:
         """Begin the request; what the server does not understand of it is left out, and that remembered.
 
-        With the response, whether the model goes on with the text itself.
+        With the response, what was asked for: citations, and that the model goes on with the text itself.
         """
         asked = {"citations": self._citations and bool(prompt.hits), "prefill": self._prefill and bool(prompt.written)}
         given_up = []
@@ -110,12 +102,12 @@ class ClaudeAnswerer:
                 given_up.append(possible[0])
             else:
                 self._remember(given_up)
-                return response, asked["prefill"]
+                return response, asked
 
     def _remember(self, given_up: list[str]) -> None:
         # Only the last was what it did not understand.
         if given_up[-1:] == ["citations"]:
-            logger.warning("%s does not take search_result blocks: its answers will carry no citations", self.model)
+            logger.warning("%s does not take search_result blocks: its answers are cited by markers", self.model)
             self._citations = False
         elif given_up:
             self._prefill = False
@@ -123,7 +115,7 @@ class ClaudeAnswerer:
     def _request(self, prompt: Prompt, *, citations: bool, prefill: bool) -> Any:
         return self._client.messages.with_streaming_response.create(
             model=self.model,
-            system=SYSTEM,
+            system=instructions(prompt, citations=citations),
             messages=cast(Any, messages(prompt, citations=citations, prefill=prefill)),
             stream=True,
             **_thinking(self.model),
@@ -162,83 +154,6 @@ async def _events(pieces: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]
         for line in lines:
             if line.startswith(b"data:") and line.rstrip() != b"data: [DONE]":
                 yield json.loads(line[5:])
-
-
-@dataclass(slots=True)
-class _Message:
-    """One message as its events tell it."""
-
-    passages: list[Passage]
-    length: int  # of the text so far, in characters
-    seam: Seam = field(default_factory=lambda: Seam(""))
-    block_start: int = 0
-    cited: list[Mapping[str, Any]] = field(default_factory=list)
-    usage: dict[str, int] = field(default_factory=dict)
-    stop_reason: str = ""
-    ended: bool = False
-
-    def take(self, event: Mapping[str, Any]) -> Iterator[Part]:
-        """The parts that an event brings. Raises `ModelError` for an error event."""
-        match event.get("type"):
-            case "content_block_delta":
-                yield from self._delta(event["delta"])
-            case "content_block_start":
-                self.block_start = self.length
-                yield from self._new(self.seam.take(event["content_block"].get("text") or ""))
-            case "content_block_stop":
-                yield from self._quotes()
-            case "message_start":
-                self._count(event["message"].get("usage") or {})
-            case "message_delta":
-                self.stop_reason = event["delta"].get("stop_reason") or self.stop_reason
-                self._count(event.get("usage") or {})
-            case "message_stop":
-                self.ended = True
-                yield from self._new(self.seam.finish())
-            case "error":
-                raise failure(event)
-
-    def _delta(self, delta: Mapping[str, Any]) -> Iterator[Part]:
-        if delta["type"] == "text_delta":
-            yield from self._new(self.seam.take(delta["text"]))
-        elif delta["type"] == "citations_delta":
-            self.cited.append(delta["citation"])
-
-    def _new(self, text: str) -> Iterator[Part]:
-        if text:
-            self.length += len(text)
-            yield text
-
-    def _quotes(self) -> Iterator[Part]:
-        cited, self.cited = self.cited, []
-        if self.length == self.block_start:  # it repeated what is written, with its citations
-            return
-        for citation in cited:
-            quote = _quote(citation, self.passages, (self.block_start, self.length))
-            if quote is not None:
-                yield quote
-
-    def _count(self, usage: Mapping[str, Any]) -> None:
-        self.usage |= {name: usage[name] for name in _COUNTS if isinstance(usage.get(name), int)}
-
-    def finish(self) -> Finish:
-        """The end of the message. Raises `ModelError` where the stream ended without it."""
-        if not self.ended:
-            raise broken_off()
-        if self.stop_reason == "refusal" and not self.length:
-            raise ModelRefused
-        return Finish(STOP_REASONS.get(self.stop_reason, "end_turn"), self.usage)
-
-
-def _quote(citation: Mapping[str, Any], passages: list[Passage], supports: tuple[int, int]) -> Quote | None:
-    """A citation as the words of its passage; None for one that names no passage that was given."""
-    place = citation.get("search_result_index")
-    if not isinstance(place, int) or not 0 <= place < len(passages):
-        logger.warning("dropped a citation of a passage that was not given")
-        return None
-    passage = passages[place]
-    first, last = citation.get("start_block_index"), citation.get("end_block_index")
-    return Quote(passage, citation.get("cited_text") or "".join(blocks(passage)[first:last]), supports)
 
 
 def _coded(error: Exception) -> ModelError:

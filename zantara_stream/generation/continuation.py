@@ -23,9 +23,21 @@ class Seam:
         self._text = text = written.rstrip()
         self._space = written[len(text) :]
         self._held = ""
+        self._repeats = self._dropped = 0  # characters of the rest: that repeat the end, and that are not passed on
         self._open = bool(written)
         starts = (n for n in range(len(text)) if not text[n].isspace() and (n == 0 or text[n - 1].isspace()))
         self._starts = list(starts) if shown else []  # of its words, the longest end first
+
+    @property
+    def holds(self) -> bool:
+        """Whether it holds back what may yet turn out to be a repetition."""
+        return bool(self._held)
+
+    def place(self, taken: int) -> int:
+        """Where in the answer the rest stands after that many of its characters, once nothing is held back."""
+        if taken <= self._repeats:
+            return len(self._text) - self._repeats + taken
+        return len(self._written) - self._dropped + taken
 
     def take(self, text: str) -> str:
         """What of it is new, as far as that is known."""
@@ -45,11 +57,14 @@ class Seam:
     def finish(self) -> str:
         """What was held back and is new after all; from now on everything is."""
         held, self._held = self._held, ""
-        self._open = self._open and not held
-        rest = held[self._repeated(held) :]
+        if not held:
+            return ""
+        self._open, self._repeats = False, self._repeated(held)
+        rest = held[self._repeats :]
         common = 0
         while common < min(len(rest), len(self._space)) and rest[common] == self._space[common]:
             common += 1
+        self._dropped = self._repeats + common
         return rest[common:]
 
     def _repeated(self, held: str) -> int:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 
 from ..config import EXTRACTIVE
+from ..retrieval.documents import UPDATED_LINE
+from ..retrieval.encoder import Vectors
+from ..retrieval.follow_up import Part as AskedPart
+from ..retrieval.follow_up import parts
 from ..retrieval.lexical import words
-from ..retrieval.library import Build, Library
+from ..retrieval.opened import Build
 from ..retrieval.passages import Passage
-from ..retrieval.readers.details import UPDATED_LINE
 from ..retrieval.search import Hit, match
 from ..retrieval.sentences import sentences
-from .answerer import Finish, Part, Prompt, Quote
+from ..retrieval.served import Served
+from .answerer import Finish, Part, Prompt, Quote, earlier
 from .continuation import unwritten
 from .expectation import expected, has
 from .small_talk import reply
@@ -39,6 +43,7 @@ class Sentence:
 
     hit: Hit
     text: str
+    place: tuple[int, int]  # in the passage
     score: float
 
     @property
@@ -47,13 +52,28 @@ class Sentence:
         return self.hit.passage
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sentence that might be quoted."""
+
+    hit: Hit
+    place: tuple[int, int]  # in the passage
+
+    @property
+    def text(self) -> str:
+        """Its words."""
+        return self.hit.passage.text[slice(*self.place)]
+
+    @property
+    def headed(self) -> str:
+        """The sentence under its headings, which say of what it is."""
+        return f"{self.hit.passage.context}: {self.text}"
+
+
 class ExtractiveAnswerer:
     """Quotes the documents; announces that it does."""
 
     model = EXTRACTIVE
-
-    def __init__(self, library: Library) -> None:
-        self._library = library
 
     async def answer(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
         """The best sentences with where they stand, a citation each, and a note of what they are."""
@@ -62,13 +82,15 @@ class ExtractiveAnswerer:
                 yield part
 
     async def _parts(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
-        chosen = await self._library.run(partial(choose, prompt)) if prompt.hits else []
+        chosen = await chosen_of(prompt, prompt.served) if prompt.hits and prompt.served else []
         if not chosen:
             yield reply(prompt.small_talk or "nothing", prompt.language)
         position = 0
         for sentence, following in zip_longest(chosen, chosen[1:]):
             yield sentence.text
-            yield Quote(sentence.passage, sentence.text, (position, position + len(sentence.text)))
+            yield Quote(
+                sentence.passage, sentence.text, (position, position + len(sentence.text)), sentence.place
+            )
             after = _after(sentence, following)
             yield after
             position += len(sentence.text) + len(after)
@@ -87,15 +109,32 @@ def _after(sentence: Sentence, following: Sentence | None) -> str:
     return f"\n— {sentence.passage.context}\n\n"
 
 
-def choose(prompt: Prompt, build: Build) -> list[Sentence]:
-    """The sentences to quote, best first."""
-    candidates = [
-        (hit, hit.passage.text[start:end])
+async def chosen_of(prompt: Prompt, served: Served) -> list[Sentence]:
+    """The sentences to quote from the passages of a prompt, best first."""
+    weighed = await served.run(lambda build: candidates(prompt))
+    if not weighed:
+        return []
+    asked = parts(prompt.query, earlier(prompt.history))
+    vectors = await served.encode([*(part.text for part in asked), *(candidate.headed for candidate in weighed)])
+    return await served.run(partial(choose, asked, weighed, vectors))
+
+
+def candidates(prompt: Prompt) -> list[Candidate]:
+    """The sentences of the best passages of a prompt."""
+    return [
+        Candidate(hit, (start, end))
         for hit in _own_language(prompt)[:PASSAGES]
         for start, end in sentences(hit.passage.text, hit.passage.language)
         if not UPDATED_LINE.match(hit.passage.text[start:end])  # the date of the document, which answers nothing
     ]
-    scored = sorted(_scored(prompt.query, candidates, build), key=lambda sentence: -sentence.score)
+
+
+def choose(asked: Sequence[AskedPart], weighed: Sequence[Candidate], vectors: Vectors, build: Build) -> list[Sentence]:
+    """The sentences to quote, best first.
+
+    `vectors` are those of the parts of the question, then those of the candidates with their headings.
+    """
+    scored = sorted(_scored(asked, weighed, vectors, build), key=lambda sentence: -sentence.score)
     chosen: list[Sentence] = []
     for sentence in scored:
         if sentence.score < scored[0].score - MARGIN or len(chosen) == MOST:
@@ -112,15 +151,18 @@ def _own_language(prompt: Prompt) -> tuple[Hit, ...]:
     return own if any(hit.score >= bar for hit in own) else prompt.hits
 
 
-def _scored(query: str, candidates: list[tuple[Hit, str]], build: Build) -> Iterator[Sentence]:
-    seen = [f"{hit.passage.context}: {text}" for hit, text in candidates]  # with the headings, which say of what it is
-    vectors = build.embedder.encode([query, *seen])
-    terms, kinds = build.lexical.terms(query), expected(query)
-    for (hit, text), whole, cosine in zip(candidates, seen, vectors[1:] @ vectors[0], strict=True):
+def _scored(
+    asked: Sequence[AskedPart], weighed: Sequence[Candidate], vectors: Vectors, build: Build
+) -> Iterator[Sentence]:
+    sought = build.sought(asked, vectors[: len(asked)])
+    terms = sought.terms
+    kinds = next(filter(None, (expected(part.text) for part in asked)), [])
+    for candidate, cosine in zip(weighed, vectors[len(asked) :] @ sought.vector, strict=True):
+        hit, text = candidate.hit, candidate.text
         language = hit.passage.language
-        own, headed = (match(terms, words, language, build.lexical).coverage for words in (text, whole))
+        own, headed = (match(terms, seen, language, build.lexical).coverage for seen in (text, candidate.headed))
         worded = BY_WORDS * own + BY_HEADINGS * headed
-        yield Sentence(hit, text, float(cosine) + BY_PASSAGE * hit.score + worded + _form(text, kinds))
+        yield Sentence(hit, text, candidate.place, float(cosine) + BY_PASSAGE * hit.score + worded + _form(text, kinds))
 
 
 def _form(text: str, kinds: list[str]) -> float:

@@ -1,131 +1,31 @@
-"""Building an index: documents split, embedded and written beside the old build, then made current."""
+"""The command that builds an index, and looks after the builds that there are."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn
 
 from tqdm import tqdm
 
 from .. import __version__
 from ..config import Settings, load_settings
-from ..errors import CorpusError, IndexUnavailable, ZantaraError
-from .corpus import write_corpus
-from .embedding import Embedder, SentenceTransformerEmbedder, Vectors, checked_weights
-from .index import KIND, VectorIndex
-from .lexical import LexicalIndex
-from .manifest import BUILDS, CORPUS, FORMAT, LEXICAL, VECTORS, Manifest, check, checksums, current_build, make_current
-from .passages import PASSAGE_SIZE, Passage, embedded_text, split
-from .reading import Reading, fingerprint, read_folder
+from ..errors import IndexUnavailable, ZantaraError
+from .building import Built, Way, write_build
+from .building import build as build
+from .builds import roll_back, sole_writer
+from .embedding import SentenceTransformerEmbedder, checked_weights, load_encoder, model_name
+from .index import KIND
+from .inspection import Models, listed, verified
+from .manifest import FORMAT, Manifest, check, current_build
+from .reading import fingerprint, read_folder
+from .splitting import PASSAGE_SIZE
+from .unchanged import Unchanged
 
-BUILDS_KEPT = 3
 WELL, FAILED, SOME_SKIPPED = 0, 1, 3  # exit codes
-
-
-class Progress(Protocol):
-    """Hears how long the embedding is and how far it has come; tqdm is one."""
-
-    def reset(self, total: float | None = None) -> None:
-        """There are `total` passages."""
-        ...
-
-    def update(self, n: float | None = 1) -> bool | None:
-        """`n` more are done."""
-        ...
-
-
-def split_all(reading: Reading, embedder: Embedder) -> list[Passage]:
-    """The passages of every document. Raises `CorpusError` where there are none."""
-    passages = [
-        passage
-        for document in reading.documents
-        for passage in split(document, embedder.count_tokens, embedder.max_tokens)
-    ]
-    if not passages:
-        raise CorpusError("There is nothing to index: no document with text in it was found.")
-    return passages
-
-
-def build(reading: Reading, embedder: Embedder, out: Path, digest: str, progress: Progress | None = None) -> Manifest:
-    """Build what was read and make it the current build of `out`; `progress` hears of passages embedded.
-
-    Nothing of `out` changes unless all of it succeeds. Raises `CorpusError` for an empty corpus.
-    """
-    passages = split_all(reading, embedder)
-    texts = [embedded_text(passage, embedder.count_tokens, embedder.max_tokens) for passage in passages]
-    if progress is not None:
-        progress.reset(len(texts))
-    vectors = embedder.encode(texts, progress.update if progress is not None else None)
-    created = datetime.now(UTC)
-    name = f"{created:%Y%m%dT%H%M%S%fZ}-{digest[:8]}"
-    with _draft(out, name) as folder:
-        _write(folder, reading, passages, texts, vectors)
-        manifest = _describe(name, created, digest, reading, passages, embedder, checksums(folder))
-        manifest.save(folder)
-    make_current(out, name)
-    _prune(out, name)
-    return manifest
-
-
-@contextmanager
-def _draft(out: Path, name: str) -> Iterator[Path]:
-    """A hidden folder that becomes the build's when the block ends well, and is gone when it does not."""
-    draft = out / BUILDS / f".{name}.{os.getpid()}"
-    draft.mkdir(parents=True)
-    try:
-        yield draft
-        draft.rename(out / BUILDS / name)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-
-
-def _write(folder: Path, reading: Reading, passages: list[Passage], texts: list[str], vectors: Vectors) -> None:
-    VectorIndex.build(vectors).save(folder / VECTORS)
-    LexicalIndex.build(texts, [passage.language for passage in passages]).save(folder / LEXICAL)
-    write_corpus(folder / CORPUS, reading.documents, passages)
-
-
-def _describe(
-    name: str,
-    created: datetime,
-    digest: str,
-    reading: Reading,
-    passages: list[Passage],
-    embedder: Embedder,
-    sums: dict[str, str],
-) -> Manifest:
-    return Manifest(
-        format=FORMAT,
-        build=name,
-        created=created.isoformat(timespec="seconds"),
-        fingerprint=digest,
-        model=embedder.name,
-        model_sha256=embedder.sha256,
-        dimensions=embedder.dimensions,
-        max_tokens=embedder.max_tokens,
-        index=KIND,
-        documents=len(reading.documents),
-        passages=len(passages),
-        languages=sorted({document.language for document in reading.documents}),
-        skipped=reading.skipped,
-        checksums=sums,
-    )
-
-
-def _prune(out: Path, current: str) -> None:
-    """Drop the oldest builds, whose names begin with their time."""
-    builds = sorted(folder for folder in (out / BUILDS).iterdir() if not folder.name.startswith("."))
-    for folder in builds[:-BUILDS_KEPT]:
-        if folder.name != current:
-            shutil.rmtree(folder)
 
 
 def up_to_date(out: Path, digest: str) -> Manifest | None:
@@ -142,48 +42,129 @@ def up_to_date(out: Path, digest: str) -> Manifest | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command `build_index.py`; its exit code is 0, 1 for nothing built, 3 for files skipped."""
-    parser = argparse.ArgumentParser(
-        prog="build_index.py",
-        description="Build the index of a folder of documents (Markdown, text, HTML, PDF, DOCX).",
-        epilog="Exit codes: 0 all files indexed, 1 nothing built, 3 built but some files were skipped.",
-    )
-    parser.add_argument("documents", type=Path, help="the folder of documents")
-    parser.add_argument("--out", type=Path, help="the index folder (default: ZANTARA_INDEX, indexes/default)")
+    """The command `build_index.py`; its exit code is 0, 1 for nothing built or something wrong, 3 for files skipped."""
+    parser = _parser()
     options = parser.parse_args(arguments)
+    instead = options.list or options.verify or options.rollback is not None
+    if instead == (options.documents is not None):
+        parser.error("name the folder of documents, or one of --list, --verify and --rollback")
     try:
         settings = load_settings(os.environ)
-        return _run(options.documents, options.out or settings.index, settings)
+        return _run(options, options.out or settings.index, settings)
+    except KeyboardInterrupt:
+        print("build_index.py: interrupted; what is embedded is kept for the next run", file=sys.stderr)
+        return FAILED
     except (ZantaraError, OSError) as error:
         print(f"build_index.py: {error}", file=sys.stderr)
         return FAILED
 
 
-def _run(documents: Path, out: Path, settings: Settings) -> int:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="build_index.py",
+        description="Build the index of a folder of documents, embedding only what has changed; or look after builds.",
+        epilog="Exit codes: 0 done, 1 nothing built or something wrong, 3 built but some files were skipped.",
+    )
+    parser.add_argument("documents", type=Path, nargs="?", metavar="DOCUMENTS", help="the folder of documents")
+    parser.add_argument("--out", type=Path, help="the index folder (default: ZANTARA_INDEX, indexes/default)")
+    parser.add_argument("--full", action="store_true", help="read and embed everything anew")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--list", action="store_true", help="list the builds; * marks the one that is served")
+    instead.add_argument(
+        "--verify", action="store_true", help="hold the current build against its checksums, documents and model"
+    )
+    instead.add_argument(
+        "--rollback", nargs="?", const="", metavar="BUILD", help="serve the build before the current one, or that one"
+    )
+    return parser
+
+
+def _run(options: argparse.Namespace, out: Path, settings: Settings) -> int:
+    if options.list:
+        return _list(out)
+    if options.verify:
+        return _verify(out, settings)
+    if options.rollback is not None:
+        return _roll_back(out, options.rollback, settings)
+    return _build(options.documents, out, settings, options.full)
+
+
+def _list(out: Path) -> int:
+    lines = list(listed(out))
+    print("\n".join(lines) or f"There are no builds in {out}.")
+    return WELL
+
+
+def _verify(out: Path, settings: Settings) -> int:
+    models = Models(lambda: SentenceTransformerEmbedder(settings.embedding_model), load_encoder)
+    findings = []
+    for finding in verified(current_build(out), models, lambda names: tqdm(names, "Checksums", unit="file")):
+        print(finding, flush=True)
+        findings.append(finding)
+    return FAILED if any(finding.problem for finding in findings) else WELL
+
+
+def _roll_back(out: Path, name: str, settings: Settings) -> int:
+    before = current_build(out).name
+    with sole_writer(out), tqdm(desc="Checksums", unit="B", unit_scale=True) as bar:
+        manifest = roll_back(out, name, bar.update)
+    print(f"{out}: build {manifest.build} of {manifest.created} is served again, no longer {before}")
+    if manifest.model != model_name(settings.embedding_model):
+        print(f"It is of another model: set ZANTARA_EMBEDDING_MODEL={manifest.model} to serve it", file=sys.stderr)
+    return WELL
+
+
+def _build(documents: Path, out: Path, settings: Settings, full: bool) -> int:
     _, weights = checked_weights(settings.embedding_model)
-    digest = fingerprint(documents, __version__, FORMAT, PASSAGE_SIZE, KIND, weights)
-    manifest = up_to_date(out, digest)
-    fresh = manifest is None
-    if manifest is None:
-        reading = read_folder(documents, lambda found: tqdm(found, "Reading", unit="file"))
-        _report(reading)
-        embedder = SentenceTransformerEmbedder(settings.embedding_model)
-        with tqdm(desc="Embedding", unit="passage") as bar:
-            manifest = build(reading, embedder, out, digest, bar)
-    _conclude(manifest, out, fresh)
+    with sole_writer(out):
+        digest = fingerprint(documents, __version__, FORMAT, PASSAGE_SIZE, KIND, weights)
+        manifest = None if full else up_to_date(out, digest)
+        if manifest is not None:
+            _conclude(out, manifest, "up to date")
+        else:
+            built = _write(documents, out, settings, digest, full)
+            manifest = built.manifest
+            _conclude(out, manifest, "built", _told(built))
     return SOME_SKIPPED if manifest.skipped else WELL
 
 
-def _report(reading: Reading) -> None:
-    for path in reading.ignored:
-        print(f"Ignored: {path} is not of a format that is indexed", file=sys.stderr)
+def _write(documents: Path, out: Path, settings: Settings, digest: str, full: bool) -> Built:
+    unchanged = Unchanged() if full else Unchanged.since(out)
+    try:
+        reading = read_folder(
+            documents, lambda found: tqdm(found, "Reading", unit="file"), remembering=unchanged.remembering
+        )
+        for path in reading.ignored:
+            print(f"Ignored: {path} is not of a format that is indexed", file=sys.stderr)
+        embedder = SentenceTransformerEmbedder(settings.embedding_model)
+        with tqdm(desc="Embedding", unit="passage") as bar:
+            return write_build(reading, embedder, out, digest, Way(full, unchanged, bar, _announcing(bar)))
+    finally:
+        unchanged.close()
 
 
-def _conclude(manifest: Manifest, out: Path, fresh: bool) -> None:
+def _announcing(bar: tqdm[NoReturn]) -> Callable[[str], None]:
+    """The steps after embedding as lines below its bar."""
+
+    def announce(step: str) -> None:
+        bar.close()
+        print(f"Then: {step}", file=sys.stderr, flush=True)
+
+    return announce
+
+
+def _told(built: Built) -> str:
+    kept = built.manifest.passages - built.embedded
+    rate = f" ({built.embedded / built.seconds:.1f} a second)" if built.embedded else ""
+    return f"; {built.embedded} passages embedded{rate}, {kept} kept"
+
+
+def _conclude(out: Path, manifest: Manifest, state: str, more: str = "") -> None:
+    for path, reason in manifest.excluded.items():
+        print(f"Excluded: {path} {reason}", file=sys.stderr)
     for path, reason in manifest.skipped.items():
         print(f"Skipped: {path} {reason}", file=sys.stderr)
-    state = "built" if fresh else "up to date"
     print(
         f"{out}: {state}, {manifest.documents} documents, {manifest.passages} passages, "
-        f"{manifest.model} ({manifest.dimensions} dimensions), build {manifest.build}"
+        f"{manifest.model} ({manifest.dimensions} dimensions), build {manifest.build}{more}"
     )

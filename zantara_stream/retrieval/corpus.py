@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .documents import Document
 from .passages import Passage
 
 _COLUMNS = [f.name for f in fields(Passage)]
+_SHOWN = ("path", "title", "language", "updated", "url", "level", "text")
 _SCHEMA = f"""
-CREATE TABLE documents (path TEXT PRIMARY KEY, title TEXT, language TEXT, updated TEXT, url TEXT, text TEXT);
+CREATE TABLE documents (
+    path TEXT PRIMARY KEY, title TEXT, language TEXT, updated TEXT, url TEXT, level INTEGER, text TEXT
+);
 CREATE TABLE passages (number INTEGER PRIMARY KEY, {", ".join(_COLUMNS)});
+CREATE INDEX passages_by_level ON passages (level);
 """
 
 
@@ -22,8 +30,8 @@ def write_corpus(file: Path, documents: Iterable[Document], passages: Sequence[P
     with sqlite3.connect(file) as database:
         database.executescript(_SCHEMA)
         database.executemany(
-            "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?)",
-            ((d.path, d.title, d.language, d.updated, d.url, d.text) for d in documents),
+            "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
+            ((d.path, d.title, d.language, d.updated, d.url, d.level, d.text) for d in documents),
         )
         marks = ", ".join("?" * (len(_COLUMNS) + 1))
         database.executemany(
@@ -40,6 +48,7 @@ class Corpus:
         self._database = sqlite3.connect(
             f"{file.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
         )
+        self._allowed: dict[int, NDArray[np.bool_] | None] = {}
 
     def passages(self, numbers: Sequence[int]) -> list[Passage]:
         """The passages of those numbers, in that order."""
@@ -48,10 +57,38 @@ class Corpus:
         rows = {number: Passage(*columns) for number, *columns in self._database.execute(query, tuple(numbers))}
         return [rows[number] for number in numbers]
 
-    def text(self, document: str) -> str | None:
-        """The text of a document as it was indexed."""
-        row = self._database.execute("SELECT text FROM documents WHERE path = ?", (document,)).fetchone()
+    def all_passages(self) -> Iterator[Passage]:
+        """Every passage, by number; those of a document follow each other."""
+        query = f"SELECT {', '.join(_COLUMNS)} FROM passages ORDER BY number"
+        return (Passage(*columns) for columns in self._database.execute(query))
+
+    def paths(self) -> list[str]:
+        """The documents."""
+        return [path for (path,) in self._database.execute("SELECT path FROM documents ORDER BY path")]
+
+    def text(self, document: str, start: int = 0, end: int | None = None) -> str | None:
+        """A document's text as it was indexed, or a stretch of it in characters; None for a document not there."""
+        part, bounds = ("text", ()) if end is None else ("substr(text, ?, ?)", (start + 1, max(0, end - start)))
+        row = self._database.execute(f"SELECT {part} FROM documents WHERE path = ?", (*bounds, document)).fetchone()
         return str(row[0]) if row else None
+
+    def document(self, path: str) -> dict[str, Any] | None:
+        """Everything that is stored of a document, by name; None where it is not there."""
+        found = self._database.execute(f"SELECT {', '.join(_SHOWN)} FROM documents WHERE path = ?", (path,)).fetchone()
+        return dict(zip(_SHOWN, found, strict=True)) if found else None
+
+    def allowed(self, level: int) -> NDArray[np.bool_] | None:
+        """Which passages somebody of an access level may see; None for all of them."""
+        if level not in self._allowed:
+            query = "SELECT number FROM passages WHERE level > ?"
+            hidden = [number for (number,) in self._database.execute(query, (level,))]
+            seen = np.ones(self._size(), np.bool_)
+            seen[hidden] = False
+            self._allowed[level] = seen if hidden else None
+        return self._allowed[level]
+
+    def _size(self) -> int:
+        return int(self._database.execute("SELECT count(*) FROM passages").fetchone()[0])
 
     def close(self) -> None:
         """Let go of the file."""

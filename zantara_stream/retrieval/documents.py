@@ -8,12 +8,33 @@ from the file. It is stored with the index, so that every quote can be held agai
 from __future__ import annotations
 
 import os
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+JOIN = " › "  # between the headings above a place
+# The line that tells when a text was updated.
+UPDATED_LINE = re.compile(
+    r"^\W*(?:last\s+)?(?:updated|diperbarui|aggiornato|date|tanggal|data)\W*:\W*(\d{4}-\d{2}-\d{2})\b",
+    re.IGNORECASE | re.MULTILINE,
+)
 FILE_LIMIT = 20 * 1024 * 1024  # bytes
+OUT_OF_FORCE = frozenset(  # what a status says, in English, Indonesian and Italian
+    [
+        "repealed",
+        "superseded",
+        "withdrawn",
+        "revoked",
+        "obsolete",
+        "expired",
+        "dicabut",
+        "tidak berlaku",
+        "abrogato",
+        "abrogata",
+    ]
+)
 
 
 class Unreadable(Exception):
@@ -42,6 +63,15 @@ class Document:
     url: str = ""
     pages: tuple[int, ...] = ()  # where each page begins in the text
     markdown: bool = False
+    level: int = 0  # of access: 0 for everybody … 3
+    status: str = ""  # of the document, as it says: "in force", "draft", "repealed"
+    language_declared: bool = False  # else the language was told from the text
+
+    @property
+    def out_of_force(self) -> str:
+        """Its status where that says that it holds no more; else the empty string."""
+        status = " ".join(self.status.casefold().split())
+        return status if status in OUT_OF_FORCE else ""
 
     def page(self, position: int) -> int | None:
         """The page, from 1, that holds a character; None where the format has no pages."""

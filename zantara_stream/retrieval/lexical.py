@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,9 +17,17 @@ from bm25s.stopwords import STOPWORDS_EN_PLUS
 from numpy.typing import NDArray
 from stopwordsiso import has_lang, stopwords
 
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # it tells of its progress else
+K1, B = 1.0, 0.4  # passages are much of a length, and short ones are no better for it; docs/decisions/0015
 Term = frozenset[str]  # one word of a query, in the forms it may have in the index
+Weighted = list[tuple[Term, float]]
 
-_WORD = re.compile(r"[^\W_]+")
+# Vowel signs, tone marks and points are marks to Unicode, but parts of a word.
+_MARK = "".join(sign for sign in map(chr, range(0x300, 0xAC00)) if unicodedata.category(sign) in ("Mn", "Mc"))
+_WORD = re.compile(rf"[^\W_](?:[^\W_]|[{_MARK}])*")
+_MIXED = re.compile(rf"(?:[^\W\d_]|[{_MARK}])+|\d+")
+# Scripts that are written without spaces: Thai to Myanmar, Khmer, kana, Han.
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
 _ALGORITHMS = {
     "da": "danish", "de": "german", "en": "english", "es": "spanish", "fi": "finnish", "fr": "french",
     "hu": "hungarian", "id": "indonesian", "it": "italian", "nl": "dutch", "no": "norwegian",
@@ -26,8 +36,31 @@ _ALGORITHMS = {
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, folded; punctuation and marks separate them."""
-    return _WORD.findall(text.casefold())
+    """The words of a text, folded; punctuation separates them."""
+    return _WORD.findall(unicodedata.normalize("NFC", text.casefold()))
+
+
+def tokens(text: str) -> list[str]:
+    """The words as they are indexed: "e28a" is found by "28" too, and unspaced scripts by every two characters."""
+    return [token for word in words(text) for token in _forms(word)]
+
+
+def _forms(word: str) -> Iterator[str]:
+    if word.isascii() and word.isalpha():  # nearly all are
+        yield word
+    elif _UNSPACED.search(word):
+        yield from _pairs(word)
+    else:
+        yield word
+        parts = _MIXED.findall(word)
+        yield from (part for part in parts if len(part) > 1 and part != word)
+
+
+def _pairs(word: str) -> Iterator[str]:
+    for run in _UNSPACED.findall(word):
+        yield from (run[place : place + 2] for place in range(max(1, len(run) - 1)))
+    for rest in _UNSPACED.sub(" ", word).split():
+        yield from _forms(rest)
 
 
 @lru_cache(maxsize=64)
@@ -38,7 +71,7 @@ def _stemmer(language: str) -> Stemmer.Stemmer | None:
 def stems(text: str, language: str) -> list[str]:
     """The stemmed words of a text in one language; unstemmed where there is no stemmer for it."""
     stemmer = _stemmer(language)
-    return stemmer.stemWords(words(text)) if stemmer else words(text)
+    return stemmer.stemWords(tokens(text)) if stemmer else tokens(text)
 
 
 @lru_cache(maxsize=64)
@@ -49,7 +82,7 @@ def _stopwords(language: str) -> frozenset[str]:
 
 
 class LexicalIndex:
-    """BM25 (Lucene's formula, k1 1.5, b 0.75); `save` and `load` are inverses."""
+    """BM25 by Lucene's formula; `save` and `load` are inverses."""
 
     def __init__(self, engine: bm25s.BM25, languages: Sequence[str]) -> None:
         self._engine = engine
@@ -61,9 +94,9 @@ class LexicalIndex:
     @classmethod
     def build(cls, texts: Sequence[str], languages: Sequence[str]) -> LexicalIndex:
         """Index the texts, each stemmed in its own language."""
-        engine = bm25s.BM25(k1=1.5, b=0.75, method="lucene")
-        tokens = [stems(text, language) for text, language in zip(texts, languages, strict=True)]
-        engine.index(tokens, show_progress=False)
+        engine = bm25s.BM25(k1=K1, b=B, method="lucene")
+        stemmed = [stems(text, language) for text, language in zip(texts, languages, strict=True)]
+        engine.index(stemmed if any(stemmed) else [[""], *stemmed[1:]], show_progress=False)  # none fails without words
         return cls(engine, sorted(set(languages)))
 
     @classmethod
@@ -77,18 +110,21 @@ class LexicalIndex:
 
     def terms(self, query: str) -> list[Term]:
         """The telling words of a query, each as its stems in every language of the index, without repeats."""
-        content = [word for word in words(query) if word not in self._stopwords]
+        content = [word for word in tokens(query) if word not in self._stopwords]
         return list(dict.fromkeys(self._term(word) for word in content))
 
     def _term(self, word: str) -> Term:
-        return frozenset([word, *(stem for language in self._languages for stem in stems(word, language))])
+        stemmers = [_stemmer(language) for language in self._languages]
+        return frozenset([word, *(stemmer.stemWord(word) for stemmer in stemmers if stemmer)])
 
-    def scores(self, terms: Iterable[Term]) -> NDArray[np.float32]:
-        """The BM25 score of every text for a query's terms."""
-        known = sorted(stem for term in terms for stem in term if stem in self._engine.vocab_dict)
-        if not known:
-            return np.zeros(self.size, np.float32)
-        scores: NDArray[np.float32] = self._engine.get_scores(known)
+    def scores(self, terms: Weighted) -> NDArray[np.float32]:
+        """The BM25 score of every text for a query's terms, each counted by its weight."""
+        scores = np.zeros(self.size, np.float32)
+        for weight in sorted({weight for _, weight in terms}):
+            alike = [term for term, its in terms if its == weight]
+            known = sorted(stem for term in alike for stem in term if stem in self._engine.vocab_dict)
+            if known:
+                scores += np.float32(weight) * self._engine.get_scores(known)
         return scores
 
     @property

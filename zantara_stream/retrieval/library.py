@@ -1,117 +1,176 @@
-"""The build that is being served: opened once, checked, and searched off the event loop."""
+"""The build that is served, and its exchange for a newer one while answers run."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 from ..errors import IndexUnavailable, ZantaraError
-from .corpus import Corpus
-from .embedding import Embedder, checked_weights, model_name
-from .index import VectorIndex
-from .language import sure_language
-from .lexical import LexicalIndex
-from .manifest import CORPUS, LEXICAL, VECTORS, Manifest, check, check_model, current_build
-from .search import Hit, find
-
-T = TypeVar("T")
+from ..metrics import INDEX_BUILT, INDEX_INFO, INDEX_REFUSED
+from .embedding import load_encoder, model_name
+from .manifest import ENCODER, REBUILD, Manifest, check, current_build
+from .opened import Build, LoadEncoder
+from .reranker import Reranker
+from .served import Served, Threads
+from .watching import State, look
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Build:
-    """One build, open for searching by one thread at a time."""
-
-    manifest: Manifest
-    index: VectorIndex
-    lexical: LexicalIndex
-    corpus: Corpus
-    embedder: Embedder
-
-    @classmethod
-    def open(cls, folder: Path, load_embedder: Callable[[], Embedder]) -> Build:
-        """Check and open the current build of an index folder. Raises `IndexUnavailable`."""
-        build = current_build(folder)
-        manifest = Manifest.load(build)
-        check(build, manifest)
-        embedder = load_embedder()
-        check_model(manifest, embedder.name, embedder.sha256, embedder.dimensions)
-        index = VectorIndex.load(build / VECTORS)
-        lexical = LexicalIndex.load(build / LEXICAL, manifest.languages)
-        if not len(index) == lexical.size == manifest.passages:
-            raise IndexUnavailable(f"The parts of the index {build} do not belong together; build it again.")
-        return cls(manifest, index, lexical, Corpus(build / CORPUS), embedder)
-
-    def warm(self) -> None:
-        """Search once, so that the first question does not wait for what is loaded at first use."""
-        self.search("warm", 1)
-        self.language("warm")
-
-    def language(self, query: str) -> str | None:
-        """The language of a query, where it is clearly English or one of the documents'."""
-        return sure_language(query, {"en", *self.manifest.languages})
-
-    def search(self, query: str, limit: int) -> list[Hit]:
-        """The best `limit` passages, best first."""
-        return find(query, self.embedder.encode([query]), limit, self.index, self.lexical, self.corpus)
+WATCHED = 0.5  # seconds between two looks at which build is current
 
 
 def inspect(folder: Path, embedding_model: str) -> Manifest:
-    """The manifest of the current build, held against its files and the configured model, loading neither.
+    """The manifest of the current build, held against its files and the configured model; nothing is loaded.
 
-    Raises `IndexUnavailable`, or `ConfigError` for the model.
+    Raises `IndexUnavailable`.
     """
     build = current_build(folder)
     manifest = Manifest.load(build)
-    check_model(manifest, model_name(embedding_model), checked_weights(embedding_model)[1])
+    check_configured(manifest, model_name(embedding_model))
     check(build, manifest)
     return manifest
 
 
-class Library:
-    """Searches the current build in a thread of its own, so that no stream waits for it."""
+def check_configured(manifest: Manifest, model: str) -> None:
+    """Hold a build against the name of the configured embedding model. Raises `IndexUnavailable`."""
+    if manifest.model != model:
+        raise IndexUnavailable(
+            f"The index was built with the embedding model {manifest.model}, the server is set to {model}: "
+            f"set ZANTARA_EMBEDDING_MODEL, or {REBUILD}"
+        )
 
-    def __init__(self, folder: Path, load_embedder: Callable[[], Embedder]) -> None:
+
+class Library:
+    """Serves the current build of an index folder, and takes up another as soon as that is made current.
+
+    A build that is damaged, or not of the embedding model `model`, is refused, and the one before it goes on.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        load_encoder: LoadEncoder = load_encoder,
+        model: str | None = None,
+        load_reranker: Callable[[], Reranker] | None = None,
+    ) -> None:
         self._folder = folder
-        self._load_embedder = load_embedder
-        self._thread = ThreadPoolExecutor(1, "retrieval")
-        self._build: Build | None = None
-        self._problem = IndexUnavailable("The document index is still being opened.")
+        self._load_encoder = load_encoder
+        self._model = model
+        self._load_reranker = load_reranker
+        self._reranker: Reranker | None = None
+        self._threads = Threads()
+        self._served: Served | None = None
+        self._seen = State()  # of the folder, when its current build was last taken up or refused
+        self._opening = asyncio.Lock()
+        self._woken = asyncio.Event()
+        self.ready = asyncio.Event()  # set once there is a build that is served
+        self.refused = ""  # why the build that is current by name is not served
+
+    @property
+    def current(self) -> Served:
+        """The build that is served. Raises `IndexUnavailable` with the reason where there is none."""
+        if self._served is None:
+            raise IndexUnavailable(self.refused or "The document index is still being opened.")
+        return self._served
 
     async def open(self) -> None:
         """Open the index; where that fails, `current` says why."""
-        loop = asyncio.get_running_loop()
-        try:
-            build = await loop.run_in_executor(self._thread, Build.open, self._folder, self._load_embedder)
-            await loop.run_in_executor(self._thread, build.warm)
-            self._build = build
-        except ZantaraError as error:
-            self._problem = IndexUnavailable(str(error))
-        except Exception as error:
-            self._problem = IndexUnavailable(f"The index {self._folder} cannot be opened ({type(error).__name__}).")
-            logger.exception("the index %s cannot be opened", self._folder)
+        with suppress(IndexUnavailable):
+            await self.reload()
 
-    @property
-    def current(self) -> Build:
-        """The build that is served. Raises `IndexUnavailable` with the reason where there is none."""
-        if self._build is None:
-            raise self._problem
-        return self._build
+    async def serve(self, every: float = WATCHED) -> None:
+        """Open the index, then take up each build that is made current, until cancelled."""
+        await self.open()
+        before = self._seen
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), every)
+            now = await asyncio.to_thread(look, self._folder)
+            if self._woken.is_set() or self._is_news(now, before):
+                self._woken.clear()
+                await self.open()
+            before = now
 
-    async def run(self, work: Callable[[Build], T]) -> T:
-        """Do some work with the current build in the retrieval thread. Raises `IndexUnavailable`."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, self.current)
+    def _is_news(self, now: State, before: State) -> bool:
+        """Whether another build may be there: CURRENT was written, or the files it names came to rest otherwise."""
+        return now.current != self._seen.current or now == before != self._seen
 
-    async def search(self, query: str, limit: int) -> list[Hit]:
-        """The best `limit` passages, best first. Raises `IndexUnavailable`."""
-        return await self.run(lambda build: build.search(query, limit))
+    def wake(self) -> None:
+        """Let `serve` open the current build now, even one that was refused as it is; safe in a signal's handler."""
+        self._woken.set()
+
+    async def reload(self) -> Manifest:
+        """Serve the current build, if it is not yet. Raises `IndexUnavailable` where it is refused.
+
+        What was begun is finished even if whoever asked leaves.
+        """
+        return await asyncio.shield(asyncio.create_task(self._reload()))
+
+    async def _reload(self) -> Manifest:
+        async with self._opening:
+            try:
+                self._seen = await asyncio.to_thread(look, self._folder)
+                return await self._take_up(await asyncio.to_thread(current_build, self._folder))
+            except ZantaraError as error:
+                raise self._refuse(str(error)) from error
+            except Exception as error:
+                logger.exception("the index %s cannot be opened", self._folder)
+                problem = f"The index {self._folder} cannot be opened ({type(error).__name__})."
+                raise self._refuse(problem) from error
+
+    async def _take_up(self, folder: Path) -> Manifest:
+        if self._served is None or self._served.manifest.build != folder.name:
+            build = await asyncio.to_thread(self._open, folder)
+            _tell(build.manifest)
+            self._served = Served(build, self._threads, self._reranker, self._served)
+            self.ready.set()
+        self.refused = ""
+        return self._served.manifest
+
+    def _open(self, folder: Path) -> Build:
+        if self._load_reranker is not None and self._reranker is None:
+            self._reranker = self._load_reranker()
+        manifest = Manifest.load(folder)
+        if manifest.build != folder.name:
+            raise IndexUnavailable(f"The index {folder} is named {manifest.build} in its manifest: {REBUILD}")
+        if self._model is not None:
+            check_configured(manifest, self._model)
+        build = Build.open(folder, self._encoder_of(manifest))
+        build.warm()
+        return build
+
+    def _encoder_of(self, manifest: Manifest) -> LoadEncoder:
+        """How to load a build's encoder: not at all where it is that of the build before, file by file."""
+        served, files = self._served, _encoder_files(manifest)
+        if served is None or not files or _encoder_files(served.manifest) != files:
+            return self._load_encoder
+        return lambda _: served.encoder
+
+    def _refuse(self, problem: str) -> IndexUnavailable:
+        self.refused = problem
+        INDEX_REFUSED.inc()
+        if self._served is None:
+            logger.error("no question is answered: %s", problem)
+        else:
+            logger.error("a newer index is refused, build %s goes on: %s", self._served.manifest.build, problem)
+        return IndexUnavailable(problem)
 
     def close(self) -> None:
-        """End the thread; what it is doing is finished first."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """End the threads; what they are doing is finished first."""
+        self._threads.end()
+
+
+def _encoder_files(manifest: Manifest) -> dict[str, str]:
+    return {name: digest for name, digest in manifest.checksums.items() if name.startswith(f"{ENCODER}/")}
+
+
+def _tell(manifest: Manifest) -> None:
+    created = datetime.fromisoformat(manifest.created)
+    INDEX_INFO.clear()
+    INDEX_INFO.labels(build=manifest.build, model=manifest.model).set(1)
+    INDEX_BUILT.set(created.timestamp())
+    logger.info("the index is open, build %s, %d passages", manifest.build, manifest.passages)

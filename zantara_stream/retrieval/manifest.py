@@ -5,7 +5,9 @@ An index folder holds builds beside each other and the name of the current one:
     indexes/default/
       CURRENT                   the name of the build that is served, replaced in one step
       builds/<build>/
-        manifest.json  vectors.faiss  corpus.db  lexical/…
+        manifest.json  vectors.faiss  corpus.db  lexical/…  encoder/…  texts.sha256  files.json
+      embeddings/               vectors by their texts, for the next build
+      LOCK                      held by whoever builds or rolls back
 """
 
 from __future__ import annotations
@@ -13,16 +15,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import IndexUnavailable
 
-FORMAT = 1
+FORMAT = 2
+OWN = "manifest_sha256"  # of all the other facts
 MANIFEST, CURRENT, BUILDS = "manifest.json", "CURRENT", "builds"
-VECTORS, CORPUS, LEXICAL = "vectors.faiss", "corpus.db", "lexical"
+VECTORS, CORPUS, LEXICAL, ENCODER = "vectors.faiss", "corpus.db", "lexical", "encoder"
+KEYS, FILES = "texts.sha256", "files.json"  # which serving does not need, but the next build
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +36,28 @@ class Manifest:
     format: int
     build: str
     created: str  # ISO time, UTC
+    version: str  # of this package
+    previous: str  # the build that was current before; empty for the first
     fingerprint: str  # of everything that went into the build
     model: str
     model_sha256: str
     dimensions: int
     max_tokens: int
-    index: str  # the FAISS index type
+    index: str  # the kind of the vector index
+    probes: int  # of its lists that a search looks into; 0 where it has none
+    recall: float  # of its nearest against the exact ones, measured on a sample
     documents: int
     passages: int
     languages: list[str]
-    skipped: dict[str, str]  # file to reason
+    skipped: dict[str, str]  # file to reason, what could not be read
+    excluded: dict[str, str]  # file to reason, what was left out on purpose
     checksums: dict[str, str]  # file of the build to sha256
 
     def save(self, folder: Path) -> None:
-        """Write the manifest into its build's folder."""
-        (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        """Write the manifest into its build's folder, with a checksum of its own."""
+        data = asdict(self)
+        text = json.dumps({**data, OWN: own_sha256(data)}, indent=2, ensure_ascii=False)
+        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -55,6 +66,8 @@ class Manifest:
             data: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             if data["format"] != FORMAT:
                 raise IndexUnavailable(f"The index {folder} has format {data['format']}, not {FORMAT}: {REBUILD}")
+            if data.pop(OWN) != own_sha256(data):
+                raise ValueError(OWN)
             for f in fields(cls):
                 if type(data[f.name]).__name__ != str(f.type).partition("[")[0]:
                     raise TypeError(f.name)
@@ -63,6 +76,11 @@ class Manifest:
             raise IndexUnavailable(
                 f"The index {folder} has no readable manifest ({type(error).__name__}): {REBUILD}"
             ) from error
+
+
+def own_sha256(data: dict[str, Any]) -> str:
+    """The checksum of a manifest's facts, which it carries itself."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 REBUILD = "build it with: python scripts/build_index.py DOCUMENTS"
@@ -93,20 +111,45 @@ def current_build(index: Path) -> Path:
 
 
 def make_current(index: Path, build: str) -> None:
-    """Let an index folder serve that build, in one step that a reader sees whole or not at all."""
+    """Let an index folder serve that build, in one step that a reader sees whole or not at all.
+
+    A power cut leaves the old name or the new one.
+    """
     draft = index / f"{CURRENT}.{os.getpid()}"
     draft.write_text(build + "\n")
+    sync(draft)
     os.replace(draft, index / CURRENT)
+    sync(index)
 
 
-def check(folder: Path, manifest: Manifest) -> None:
-    """Hold a build's files against its checksums. Raises `IndexUnavailable` naming the first that differs."""
-    for name, expected in manifest.checksums.items():
+def sync(path: Path) -> None:
+    """Have a file's content, or a folder's names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check(
+    folder: Path,
+    manifest: Manifest,
+    names: Collection[str] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Hold a build's files, or those of `names`, against its checksums; `progress` hears of the bytes of each.
+
+    Raises `IndexUnavailable` naming the first that differs.
+    """
+    for name in manifest.checksums if names is None else names:
+        expected = manifest.checksums.get(name)
         file = folder / name
         if not file.is_file():
             raise IndexUnavailable(f"The index is damaged: {file} is missing. {REBUILD.capitalize()}")
         if sha256(file) != expected:
             raise IndexUnavailable(f"The index is damaged: {file} is not as it was built. {REBUILD.capitalize()}")
+        if progress is not None:
+            progress(file.stat().st_size)
 
 
 def check_model(manifest: Manifest, name: str, weights: str, dimensions: int | None = None) -> None:

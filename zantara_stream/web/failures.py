@@ -25,6 +25,7 @@ from ..errors import (
     NotNow,
     RequestError,
     TooLarge,
+    Unauthenticated,
 )
 from .sse import error_body, open_stream
 
@@ -56,6 +57,8 @@ def _as_json(body: Mapping[str, Any], status: int, kind: type[RequestError]) -> 
     headers = {"Cache-Control": "no-store"}
     if issubclass(kind, NotNow):
         headers["Retry-After"] = str(kind.retry_after)
+    if issubclass(kind, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
     return web.json_response(body, status=status, headers=headers, dumps=to_json)
 
 

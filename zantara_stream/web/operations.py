@@ -8,7 +8,9 @@ from aiohttp import web
 
 from ..answers.answers import Answers
 from ..errors import RequestError
+from ..metrics import EXPOSITION_TYPE, exposition
 from ..pipeline import Pipeline
+from ..retrieval.library import Library
 from .sse import error_body
 
 STATIC = Path(__file__).parent / "static"
@@ -24,11 +26,12 @@ PAGE_HEADERS = {
 
 
 class Operations:
-    """The handlers of `/health` and `/ready`."""
+    """The handlers of `/health`, `/ready` and `/metrics`."""
 
-    def __init__(self, answers: Answers, pipeline: Pipeline) -> None:
+    def __init__(self, answers: Answers, pipeline: Pipeline, library: Library) -> None:
         self._answers = answers
         self._pipeline = pipeline
+        self._library = library
 
     async def health(self, request: web.Request) -> web.Response:
         """Live: the loop runs."""
@@ -41,7 +44,12 @@ class Operations:
             build = self._pipeline.check()
         except RequestError as error:
             return web.json_response({"ready": False, **error_body(error)}, status=503)
-        return web.json_response({"ready": True, "build": build, "model": self._pipeline.model})
+        refused = {"refused": self._library.refused} if self._library.refused else {}
+        return web.json_response({"ready": True, "build": build, "model": self._pipeline.model, **refused})
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """What Prometheus reads."""
+        return web.Response(body=exposition(), headers={"Content-Type": EXPOSITION_TYPE})
 
 
 async def page(request: web.Request) -> web.FileResponse:

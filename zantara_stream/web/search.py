@@ -22,7 +22,7 @@ class Search:
         """The passages nearest to the query, best first, relevant or not."""
         values = await read_values(request)
         query, limit = read_query(values), read_limit(values)
-        hits = await self._library.search(query, limit)
+        hits = await self._library.current.search(query, limit)
         return web.json_response({"results": [_result(hit) for hit in hits]}, dumps=to_json)
 
 

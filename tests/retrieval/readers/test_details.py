@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from zantara_stream.retrieval.documents import Section, Unreadable
 from zantara_stream.retrieval.readers.details import Draft, complete, decode
+from zantara_stream.retrieval.readers.metadata import Metadata
 
 
 def _draft(
@@ -96,3 +99,35 @@ def test_the_rest_is_passed_on() -> None:
     document = complete("a.pdf", draft)
     assert (document.text, document.sections, document.url) == ("One.", draft.sections, "https://example.com")
     assert (document.pages, document.markdown, document.path) == ((0,), True, "a.pdf")
+
+
+def test_a_level_and_a_status() -> None:
+    document = complete("a.md", _draft())
+    assert (document.level, document.status) == (0, "")
+    draft = replace(_draft(), level=2, status="draft")
+    assert (complete("a.md", draft).level, complete("a.md", draft).status) == (2, "draft")
+
+
+def test_the_sidecar_goes_before_all() -> None:
+    draft = replace(
+        _draft("Updated: 2026-03-04", "T", "it", "2020-01-01"), url="https://a.example", level=3, status="draft"
+    )
+    sidecar = Metadata("S", "id-ID", "2026-01-31", "https://b.example", 0, "in force")
+    document = complete("a.md", draft, sidecar)
+    assert (document.title, document.language, document.updated) == ("S", "id", "2026-01-31")
+    assert (document.url, document.level, document.status) == ("https://b.example", 0, "in force")
+    assert complete("a.md", draft, Metadata()) == complete("a.md", draft)
+    assert complete("a.md", draft).level == 3
+
+
+@pytest.mark.parametrize(("declared", "remembered"), [("it", True), ("", False), ("?", False)])
+def test_whether_the_language_was_declared(declared: str, remembered: bool) -> None:
+    assert complete("a.md", _draft(language=declared)).language_declared is remembered
+    assert complete("a.md", _draft(language=declared), Metadata(language="en")).language_declared is True
+
+
+def test_half_characters_and_zeros_are_replaced_where_they_stand() -> None:
+    draft = Draft("H\ud800\n\na\0b", (Section("H\ud800", 4, 7),), "T\udfff", url="u\ud800", status="s\0")
+    document = complete("a.json", draft)
+    assert (document.text, document.sections) == ("H\ufffd\n\na\ufffdb", (Section("H\ufffd", 4, 7),))
+    assert (document.title, document.url, document.status) == ("T\ufffd", "u\ufffd", "s\ufffd")

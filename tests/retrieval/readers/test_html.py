@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from conftest import DOCUMENTS
 
+from zantara_stream.retrieval.documents import Unreadable
 from zantara_stream.retrieval.readers.details import Draft
 from zantara_stream.retrieval.readers.html import read_html
 
@@ -28,6 +29,20 @@ def test_the_first_heading_is_the_title_and_a_time_the_date() -> None:
 def test_a_page_that_says_nothing_of_itself() -> None:
     assert read_html(b"<p>Text.") == Draft("Text.", read_html(b"Text.").sections)
     assert read_html(b"<html lang><meta name=date><link rel=canonical><p>Text.").language == ""
+
+
+def test_level_and_status() -> None:
+    draft = read_html(b'<meta name="Zantara:Level" content=" 2 "><meta name="zantara:status" content="draft"><p>Text.')
+    assert (draft.level, draft.status) == (2, "draft")
+    assert (read_html(b"<p>Text.").level, read_html(b"<p>Text.").status) == (None, "")
+
+
+@pytest.mark.parametrize("metas", ["<meta name=zantara:level content=4>", "<meta name=zantara:level>"])
+def test_a_level_that_cannot_be_read(metas: str) -> None:
+    with pytest.raises(Unreadable, match="has a head that gives the access level"):
+        read_html(f"{metas}<p>Text.".encode())
+    with pytest.raises(Unreadable, match=r"has a head that gives several access levels"):
+        read_html(f"<meta name=zantara:level content=0>{metas}<p>Text.".encode())
 
 
 def test_headings_cut_the_text() -> None:
@@ -88,6 +103,11 @@ def test_frames_have_no_text() -> None:
 def test_20000_levels_are_read(opening: str) -> None:
     text = read_html((opening * 20_000 + "Deep text.").encode()).text
     assert text.removeprefix("- ") == "Deep text."
+
+
+@pytest.mark.parametrize("opening", ["<b>", "<table><tr><td>", "<h1>"])
+def test_100000_levels_of_what_parses_quickly_are_read(opening: str) -> None:
+    assert read_html((opening * 100_000 + "Deep text.").encode()).text == "Deep text."
 
 
 @pytest.mark.parametrize(

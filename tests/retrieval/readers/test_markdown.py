@@ -8,9 +8,9 @@ from conftest import DOCUMENTS
 from hypothesis import given, settings
 
 from zantara_stream.retrieval.documents import Unreadable
-from zantara_stream.retrieval.passages import split
 from zantara_stream.retrieval.readers import read_document
 from zantara_stream.retrieval.readers.markdown import read_markdown
+from zantara_stream.retrieval.splitting import split
 from zantara_stream.testing import HashingEmbedder
 
 
@@ -45,10 +45,40 @@ def test_front_matter() -> None:
     )
     draft = read_markdown(text.encode())
     assert (draft.title, draft.language, draft.updated) == ("The title", "id", "2026-02-03")
-    assert (draft.url, draft.markdown) == ("https://example.com/a", True)
+    assert (draft.url, draft.markdown, draft.level, draft.status) == ("https://example.com/a", True, None, "")
     assert [(section.heading, draft.text[section.start :]) for section in draft.sections] == [
         ("A heading", "\nText.\n")
     ]
+
+
+@pytest.mark.parametrize("key", ["level", "access_level", "Access-Level"])
+def test_level_and_status(key: str) -> None:
+    draft = read_markdown(f"---\n{key}: 2\nstatus: Tidak Berlaku\n---\nText.".encode())
+    assert (draft.level, draft.status) == (2, "Tidak Berlaku")
+
+
+@pytest.mark.parametrize("level", ["4", "", "secret", "true", "[1]", "1.0"])
+def test_a_level_that_cannot_be_read_is_not_public(level: str) -> None:
+    with pytest.raises(Unreadable, match="has front matter that gives the access level"):
+        read_markdown(f"---\nlevel: {level}\n---\nText.".encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n---\nlevel: 3\n---\nText.",
+        "---\ntitle: T\nlevel: 3\n\n# Heading\n\nText.",
+        "+++\ntitle = 'T'\nlevel = 3\n+++\nText.",
+        "---\naccess_level: 3\n....\nText.",
+    ],
+)
+def test_a_level_in_front_matter_that_is_none_is_not_passed_over(text: str) -> None:
+    with pytest.raises(Unreadable, match="gives an access level in front matter that does not"):
+        read_markdown(text.encode())
+
+
+def test_a_rule_at_the_top_is_no_front_matter() -> None:
+    assert _sections("---\n\nText of a level: deep.") == [("", "---\n\nText of a level: deep.")]
 
 
 def test_the_first_name_of_a_field_goes_before_the_others() -> None:
@@ -63,7 +93,17 @@ def test_front_matter_without_fields(matter: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "matter", ["title: [open", "a: b: c", "\tx: 1", "updated: 2026-99-99", "a: !!python/object:os.system {}", "*b"]
+    "matter",
+    [
+        "title: [open",
+        "a: b: c",
+        "\tx: 1",
+        "updated: 2026-99-99",
+        "a: &a 1\nb: *a",
+        "a: 1\na: 2",
+        "a: !!python/object:os.system {}",
+        "*b",
+    ],
 )
 def test_broken_front_matter_is_named_on_one_line(matter: str) -> None:
     with pytest.raises(Unreadable) as caught:

@@ -72,7 +72,24 @@ def test_the_text_of_a_text_file_is_its_own(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a.md", "A.MD", "b.Markdown", "c.txt", "c.text", "d.html", "d.HTM", "e.pdf", "f.docx"]
+    "name",
+    [
+        "a.md",
+        "A.MD",
+        "b.Markdown",
+        "c.txt",
+        "c.text",
+        "d.html",
+        "d.HTM",
+        "e.pdf",
+        "f.docx",
+        "g.EPUB",
+        "h.csv",
+        "i.tsv",
+        "j.json",
+        "k.jsonl",
+        "l.ndjson",
+    ],
 )
 def test_a_reader_is_chosen_by_name(name: str) -> None:
     assert reader_for(f"folder.pdf/{name}") is READERS["." + name.lower().split(".")[1]]
@@ -81,18 +98,37 @@ def test_a_reader_is_chosen_by_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["a.doc", "a.png", "md", "folder.md/a", ".md", "a.md.gz", ""])
 def test_other_formats_have_none(name: str, tmp_path: Path) -> None:
     assert reader_for(name) is None
-    with pytest.raises(Unreadable, match=r"not of a known format \(\.md, .*\.docx\)"):
+    with pytest.raises(Unreadable, match=r"not of a known format \(\.md, .*\.ndjson\)"):
         read_document(name, tmp_path / "never-opened")
 
 
 def test_whatever_a_parser_raises_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(data: bytes) -> object:
-        raise RecursionError("too deep")
+        raise {b"odd": LookupError("no such part"), b"deep": RecursionError(), b"file": OSError("seek")}[data]
 
     monkeypatch.setitem(readers.READERS, ".md", fail)
-    (tmp_path / "a.md").write_text("text")
-    with pytest.raises(Unreadable, match="is damaged: RecursionError: too deep"):
-        read_document("a.md", tmp_path / "a.md")
+    reasons = {
+        "odd": "is damaged: LookupError: no such part",
+        "deep": "is nested too deeply",
+        "file": "is damaged: OSError",
+    }
+    for content, reason in reasons.items():
+        (tmp_path / "a.md").write_text(content)
+        with pytest.raises(Unreadable, match=f"^{reason}"):
+            read_document("a.md", tmp_path / "a.md")
+
+
+def test_a_sidecar_is_read_first(tmp_path: Path) -> None:
+    file, sidecar = tmp_path / "a.md", tmp_path / "a.md.meta.yaml"
+    file.write_text("---\ntitle: Own\nlevel: 1\nlanguage: en\nstatus: draft\n---\nUpdated: 2020-01-01\n")
+    sidecar.write_text("title: Given\nlevel: 0\ndate: 2026-01-31\n")
+    own, given = read_document("a.md", file), read_document("a.md", file, sidecar)
+    assert (own.title, own.level, own.updated) == ("Own", 1, "2020-01-01")
+    assert (given.title, given.level, given.updated) == ("Given", 0, "2026-01-31")
+    assert (given.language, given.status, given.text) == ("en", "draft", own.text)
+    sidecar.write_text("level: 9")
+    with pytest.raises(Unreadable, match=r"has metadata in a\.md\.meta\.yaml that gives the access level 9"):
+        read_document("a.md", file, sidecar)
 
 
 def test_lack_of_memory_is_not_the_file_s_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,10 @@ import pytest
 from conftest import DOCUMENTS
 from docx.document import Document
 from docx.enum.style import WD_STYLE_TYPE
+from docx.oxml import parse_xml
 
 from zantara_stream.retrieval.documents import Unreadable
-from zantara_stream.retrieval.readers import word
+from zantara_stream.retrieval.readers import archive
 from zantara_stream.retrieval.readers.word import read_docx
 
 
@@ -102,26 +103,73 @@ def test_an_archive_of_other_things() -> None:
 
 
 def test_an_archive_that_unpacks_to_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(word, "UNPACKED_LIMIT", 2 * 2**20)
+    monkeypatch.setattr(archive, "UNPACKED_LIMIT", 2 * 2**20)
     bomb = _zip(a=bytes(2**20), b=bytes(2**20 + 1))
     assert len(bomb) < 10_000
     with pytest.raises(Unreadable, match="unpacks to more than 2 MB"):
         read_docx(bomb)
 
 
-def test_an_archive_that_lies_about_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(word, "UNPACKED_LIMIT", 2**20)
-    bomb = bytearray(_zip(a=bytes(2**22)))
-    for place in (bomb.index(b"PK\x03\x04") + 22, bomb.index(b"PK\x01\x02") + 24):
-        bomb[place : place + 4] = (2**20 - 1).to_bytes(4, "little")  # the size that it claims
-    with pytest.raises((Unreadable, zipfile.BadZipFile)):
-        read_docx(bytes(bomb))
+def test_what_is_encrypted_or_older_is_no_archive() -> None:
+    with pytest.raises(Unreadable, match="is encrypted with a password, or of a format before Word 2007"):
+        read_docx(bytes.fromhex("d0cf11e0a1b11ae1") + bytes(500))
 
 
-def test_an_archive_of_too_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(word, "ENTRIES_LIMIT", 2)
-    with pytest.raises(Unreadable, match="has 3 parts; at most 2 are read"):
-        read_docx(_zip(a=b"", b=b"", c=b""))
+def _put(document: Document, xml: str) -> None:
+    """Put a piece of the document's own markup before its end."""
+    document.element.body.insert(-1, parse_xml(f'<w:sdt xmlns:w="{W}">{xml}</w:sdt>'))
+
+
+W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+
+
+def test_content_controls_around_paragraphs_tables_and_words() -> None:
+    def write(document: Document) -> None:
+        document.add_paragraph("Before.")
+        _put(
+            document,
+            "<w:sdtContent><w:p><w:pPr><w:pStyle w:val='Heading1'/></w:pPr><w:r><w:t>Fees</w:t></w:r></w:p>"
+            "<w:sdt><w:sdtContent><w:p><w:r><w:t xml:space='preserve'>Renewal costs </w:t></w:r>"
+            "<w:sdt><w:sdtContent><w:r><w:t>Rp 3 million</w:t></w:r></w:sdtContent></w:sdt>"
+            "<w:ins><w:r><w:t xml:space='preserve'> a year</w:t></w:r></w:ins>"
+            "<w:del><w:r><w:delText> a month</w:delText></w:r></w:del>"
+            "<w:hyperlink><w:r><w:t>.</w:t></w:r></w:hyperlink></w:p></w:sdtContent></w:sdt>"
+            "<w:tbl><w:tr><w:tc><w:sdt><w:sdtContent><w:p><w:r><w:t>Visa</w:t></w:r></w:p></w:sdtContent></w:sdt>"
+            "</w:tc></w:tr><w:sdt><w:sdtContent><w:tr><w:sdt><w:sdtContent><w:tc><w:p><w:r><w:t>B1</w:t></w:r></w:p>"
+            "</w:tc></w:sdtContent></w:sdt></w:tr></w:sdtContent></w:sdt></w:tbl></w:sdtContent>",
+        )
+        document.add_paragraph("After.")
+
+    draft = read_docx(_made(write))
+    assert draft.text == "Before.\n\nFees\n\nRenewal costs Rp 3 million a year.\n\nVisa\nB1\n\nAfter."
+    assert draft.title == "Fees"
+
+
+def test_a_content_control_that_waits_for_text_has_none() -> None:
+    def write(document: Document) -> None:
+        document.add_paragraph("Text.")
+        _put(
+            document,
+            "<w:sdtPr><w:showingPlcHdr/></w:sdtPr>"
+            "<w:sdtContent><w:p><w:r><w:t>Click here.</w:t></w:r></w:p></w:sdtContent>",
+        )
+
+    assert read_docx(_made(write)).text == "Text."
+
+
+def test_a_cell_merged_downwards_is_said_in_every_row_and_a_table_in_a_cell_is_read() -> None:
+    def write(document: Document) -> None:
+        table = document.add_table(rows=3, cols=3)
+        table.cell(0, 1).merge(table.cell(2, 1)).text = "2 years"
+        for row, text in enumerate(("B1", "C1", "D1")):
+            table.cell(row, 0).text = text
+        table.cell(1, 2).text = "with"
+        inner = table.cell(1, 2).add_table(1, 2)
+        inner.cell(0, 0).text, inner.cell(0, 1).text = "one", "two"
+
+    rows = [row.split(" | ") for row in read_docx(_made(write)).text.splitlines()]
+    assert [row[1] for row in rows] == ["2 years"] * 3
+    assert " ".join(rows[1][2].split()) == "with one two"
 
 
 def test_lists_and_tables_of_the_sample_files() -> None:

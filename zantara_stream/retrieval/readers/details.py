@@ -6,17 +6,15 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from ..documents import Document, Section, Unreadable
-from ..language import language_of
+from ..documents import UPDATED_LINE, Document, Section, Unreadable
+from ..language import SAMPLE, language_of
+from .metadata import Metadata
 
-UPDATED_LINE = re.compile(
-    r"^\W*(?:last\s+)?(?:updated|diperbarui|aggiornato|date|tanggal|data)\W*:\W*(\d{4}-\d{2}-\d{2})\b",
-    re.IGNORECASE | re.MULTILINE,
-)
 _WORD = re.compile(r"[^\W_]")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NEAR_TOP = 1500  # characters in which a visible date is looked for
-_SAMPLE = 4000  # characters that tell the language
+_UNSTORABLE = re.compile(r"[\ud800-\udfff\x00]")  # half characters and zeros, which escapes can spell
+NOTHING = Metadata()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,41 +29,54 @@ class Draft:
     url: str = ""
     pages: tuple[int, ...] = ()
     markdown: bool = False
+    level: int | None = None
+    status: str = ""
 
 
-def complete(path: str, draft: Draft) -> Document:
-    """The draft as a document. Raises `Unreadable` where there is no text in it."""
+def complete(path: str, draft: Draft, sidecar: Metadata = NOTHING) -> Document:
+    """The draft as a document, of which its sidecar knows best. Raises `Unreadable` where there is no text in it."""
     if not any(_WORD.search(draft.text, section.start, section.end) for section in draft.sections):
         raise Unreadable("has no text in it")
+    declared = _declared(sidecar.language) or _declared(draft.language)
+    level = draft.level if sidecar.level is None else sidecar.level
     return Document(
         path=path,
-        title=" ".join(draft.title.split()) or _title_of(path),
-        text=draft.text,
-        sections=draft.sections,
-        language=_language(draft),
-        updated=_updated(draft),
-        url=draft.url,
+        title=_storable(" ".join((sidecar.title or draft.title).split())) or _title_of(path),
+        text=_storable(draft.text),
+        sections=tuple(Section(_storable(held.heading), held.start, held.end) for held in draft.sections),
+        language=declared or language_of(draft.text[:SAMPLE]),
+        updated=_date(sidecar.updated) or _updated(draft),
+        url=_storable(sidecar.url or draft.url),
         pages=draft.pages,
         markdown=draft.markdown,
+        level=level or 0,
+        status=_storable(sidecar.status or draft.status),
+        language_declared=bool(declared),
     )
+
+
+def _storable(text: str) -> str:
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def _title_of(path: str) -> str:
     return re.sub(r"[-_\s]+", " ", PurePosixPath(path).stem).strip().capitalize()
 
 
-def _language(draft: Draft) -> str:
-    declared = draft.language.strip().lower()[:2]
-    if re.fullmatch("[a-z]{2}", declared):
-        return declared
-    return language_of(draft.text[:_SAMPLE])
+def _declared(language: str) -> str:
+    code = language.strip().lower()[:2]
+    return code if re.fullmatch("[a-z]{2}", code) else ""
 
 
 def _updated(draft: Draft) -> str:
     # What the text says of itself goes before metadata, which programs stamp on what they save.
     visible = UPDATED_LINE.search(draft.text[:_NEAR_TOP])
-    declared = _DATE.match(draft.updated)
-    return visible[1] if visible else declared[0] if declared else ""
+    return visible[1] if visible else _date(draft.updated)
+
+
+def _date(stamp: str) -> str:
+    match = _DATE.match(stamp)
+    return match[0] if match else ""
 
 
 def decode(data: bytes) -> str:

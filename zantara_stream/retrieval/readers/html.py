@@ -6,7 +6,9 @@ import re
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from ..documents import Unreadable
 from .details import Draft, decode
+from .metadata import BadMetadata, level_of
 from .outline import Outline
 
 _BOILERPLATE = "script,style,noscript,template,nav,footer,aside,form,iframe,svg,button,head"
@@ -25,28 +27,51 @@ _ITEMS = ("tr", "li", "dt", "dd")
 _LAYOUT = frozenset(("table", "ul", "ol", "dl", *_HEADINGS))  # in a table row: it is there for the looks
 
 
+class Page:
+    """A page as its parser sees it: what its head says, and its body to be written out."""
+
+    def __init__(self, text: str) -> None:
+        self._tree = LexborHTMLParser(text)
+        self.title = _text(self._tree.css_first("title"))
+
+    def attribute(self, selector: str, name: str) -> str:
+        """An attribute of the first element that matches."""
+        node = self._tree.css_first(selector)
+        return (node.attributes.get(name) or "").strip() if node else ""
+
+    def said(self, name: str) -> list[str]:
+        """What every `<meta>` of that name says."""
+        return [node.attributes.get("content") or "" for node in self._tree.css(f'meta[name="{name}" i]')]
+
+    def write(self, outline: Outline) -> None:
+        """Write the body without its furniture, which is taken out of the page."""
+        for node in self._tree.css(_BOILERPLATE):
+            node.decompose()
+        if self._tree.body is not None:
+            _Writer(outline).walk(self._tree.body)
+
+
 def read_html(data: bytes) -> Draft:
     """Read a page; its title is the first heading, or what `<title>` says."""
-    tree = LexborHTMLParser(decode(data))
-    title, language = _text(tree.css_first("title")), _attribute(tree, "html", "lang")
-    updated = _attribute(tree, "meta[name=date]", "content") or _attribute(tree, "time", "datetime")
-    url = _attribute(tree, "link[rel=canonical]", "href")
-    for node in tree.css(_BOILERPLATE):
-        node.decompose()
-    outline = Outline()
-    if tree.body is not None:
-        _Writer(outline).walk(tree.body)
-    title = outline.first_heading or title
-    return Draft(outline.text, outline.sections(title), title, language, updated, url)
+    page, outline = Page(decode(data)), Outline()
+    language, url = page.attribute("html", "lang"), page.attribute("link[rel=canonical]", "href")
+    updated = page.attribute("meta[name=date]", "content") or page.attribute("time", "datetime")
+    level, status = _level(page), next(iter(page.said("zantara:status")), "").strip()
+    page.write(outline)
+    title = outline.first_heading or page.title
+    sections = outline.sections(title)
+    return Draft(outline.text, sections, title, language, updated, url, level=level, status=status)
+
+
+def _level(page: Page) -> int | None:
+    try:
+        return level_of(page.said("zantara:level"))
+    except BadMetadata as problem:
+        raise Unreadable(f"has a head that {problem}") from None
 
 
 def _text(node: LexborNode | None) -> str:
     return " ".join(node.text(separator=" " * _holds(node, _BLOCKS)).split()) if node else ""
-
-
-def _attribute(tree: LexborHTMLParser, selector: str, name: str) -> str:
-    node = tree.css_first(selector)
-    return (node.attributes.get(name) or "").strip() if node else ""
 
 
 class _Writer:

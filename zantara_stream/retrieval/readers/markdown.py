@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
 
-import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_py_plugins.front_matter import front_matter_plugin
 
 from ..documents import Unreadable
 from .details import Draft, decode
+from .metadata import BadMetadata, Metadata, metadata_of, read_yaml
 from .outline import sections_between
 
 _parser = MarkdownIt("commonmark").enable("table").use(front_matter_plugin)
+_LEVEL_NEAR_TOP = re.compile(
+    r"\s*(?:---|\+\+\+)[ \t]*\n(?:[^\n]*\n){0,40}?[ \t]*(?:access[-_])?level[ \t]*[:=]", re.IGNORECASE
+)
 
 
 def read_markdown(data: bytes) -> Draft:
@@ -23,17 +26,19 @@ def read_markdown(data: bytes) -> Draft:
     text = decode(data)
     tokens = _parser.parse(text)
     lines = _line_starts(text)
-    matter = _front_matter(tokens)
+    matter = _front_matter(tokens, text)
     headings = list(_headings(tokens, lines))
-    title = _field(matter, "title") or next((h[2] for h in headings if h[3] == 1), "")
+    title = matter.title or next((h[2] for h in headings if h[3] == 1), "")
     return Draft(
         text=text,
         sections=sections_between(text, headings, title, _matter_end(tokens, lines)),
         title=title,
-        language=_field(matter, "language", "lang"),
-        updated=_field(matter, "updated", "lastmod", "date"),
-        url=_field(matter, "url", "source"),
+        language=matter.language,
+        updated=matter.updated,
+        url=matter.url,
         markdown=True,
+        level=matter.level,
+        status=matter.status,
     )
 
 
@@ -59,15 +64,13 @@ def _matter_end(tokens: list[Token], lines: list[int]) -> int:
     return lines[first.map[1]] if first and first.type == "front_matter" and first.map else 0
 
 
-def _front_matter(tokens: list[Token]) -> dict[str, Any]:
+def _front_matter(tokens: list[Token], text: str) -> Metadata:
     if not tokens or tokens[0].type != "front_matter":
-        return {}
+        if _LEVEL_NEAR_TOP.match(text):  # meant as front matter: to read past it would make the document public
+            raise Unreadable("gives an access level in front matter that does not begin at the top or does not end")
+        return Metadata()
     try:
-        matter = yaml.safe_load(tokens[0].content)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that no calendar has
-        raise Unreadable(f"has front matter that is not YAML ({' '.join(str(error).split())})") from None
-    return matter if isinstance(matter, dict) else {}
-
-
-def _field(matter: dict[str, Any], *names: str) -> str:
-    return next((str(matter[name]) for name in names if matter.get(name)), "")
+        matter = read_yaml(tokens[0].content)
+        return metadata_of(matter) if isinstance(matter, dict) else Metadata()
+    except BadMetadata as problem:
+        raise Unreadable(f"has front matter that {problem}") from None

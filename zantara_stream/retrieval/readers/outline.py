@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..documents import Section
+from ..documents import JOIN, Section, Unreadable
 
-JOIN = " › "
+TEXT_LIMIT = 50_000_000  # characters, so that a small file cannot be made to grow without end
 
 
 class HeadingPath:
@@ -20,7 +20,7 @@ class HeadingPath:
 
     def shown(self, title: str) -> str:
         """The path without the document's own title."""
-        return JOIN.join(text for _, text in self._levels if text != title)
+        return JOIN.join(text for _, text in self._levels if text not in ("", title))
 
 
 class Outline:
@@ -39,11 +39,17 @@ class Outline:
             self._parts.append(gap)
         self._parts.append(text)
         self._length = start + len(text)
+        if self._length > TEXT_LIMIT:
+            raise Unreadable(f"has more than {TEXT_LIMIT:,} characters of text")
         return start
 
     def page(self) -> None:
         """Begin a new page."""
         self.pages.append(self._length + 2 if self._parts else 0)
+
+    def part(self, name: str = "") -> None:
+        """Begin a part that is under none of the headings before; its name is not written into the text."""
+        self._marks.append((self._length, self._length, name, 1))
 
     def heading(self, level: int, text: str) -> None:
         """Add a heading; 1 is the highest level."""

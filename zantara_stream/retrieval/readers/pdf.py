@@ -41,6 +41,8 @@ def read_pdf(data: bytes) -> Draft:
     try:
         pdf = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
+        if error.err_code == pdfium.FPDF_ERR_PASSWORD:
+            raise Unreadable("is encrypted with a password") from None
         raise Unreadable(f"cannot be opened as PDF ({error})") from None
     try:
         return _read(pdf)
@@ -54,7 +56,7 @@ def _read(pdf: pypdfium2.PdfDocument) -> Draft:
     pages = [_lines(pdf[number], number) for number in range(len(pdf))]
     lines = _without_margins(pages)
     if not lines:
-        raise Unreadable("has no text in it (a scan?)")
+        raise Unreadable("has no text; it may be scanned")
     outline = _compose(lines, len(pages))
     metadata = pdf.get_metadata_dict()
     title = metadata.get("Title", "").strip() or outline.first_heading

@@ -1,0 +1,1 @@
+"""Retrieval measured, beside what others published."""
