@@ -55,7 +55,7 @@ def test_a_document_without_text_is_its_title_or_nothing(tmp_path: Path) -> None
     assert (documents[3].text, documents[3].sections[0].end) == ("Only a title", len("Only a title"))
 
 
-def test_lines_end_at_line_feeds_only(tmp_path: Path) -> None:
+def test_lines_end_where_those_of_a_file_do(tmp_path: Path) -> None:
     text = "One\u2028two\u0085three"
     corpus = "\ufeff" + _lines([{"_id": "d1", "text": text}]).replace("\n", "\r\n") + "\n \n"
     collection = load_collection(_folder(tmp_path, corpus=corpus, qrels="q1\td1\t1\r\n\r\n"))

@@ -143,8 +143,11 @@ def test_reranked_is_what_the_cross_encoder_says(tmp_path: Path, monkeypatch: py
 
 def test_a_real_cross_encoder(tmp_path: Path) -> None:
     settings = _settings(tmp_path, reranker=str(cross_encoder(tmp_path / "reranker")))
-    rows = _rows(evaluate(settings, _collection(tmp_path / "made")))
-    assert float(rows[RERANKED][2]) == 1  # whatever it thinks of them, all candidates are there
+    folder = _collection(tmp_path / "made")
+    everything = [f"Bali\t{place} {trade}\t1\n" for place in PLACES for trade in TRADES]
+    (folder / "qrels.tsv").write_text("".join(everything))
+    rows = _rows(evaluate(settings, folder))
+    assert rows[RERANKED][2] == rows[FUSED][2] == "1.000"  # those that it does not read follow
 
 
 def test_a_reranker_that_is_not_there_is_said_before_anything_is_built(tmp_path: Path) -> None:

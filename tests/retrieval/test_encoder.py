@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models_made import HIDDEN, MAX_TOKENS, sentence_model
+from tokenizers import Tokenizer
 
 from zantara_stream.errors import IndexUnavailable
 from zantara_stream.retrieval.building import build
@@ -105,6 +106,18 @@ def test_a_long_text_is_cut_at_the_models_limit(tiny: Path) -> None:
     one, longer, shorter = encoder.encode([fits, fits + "another word " * 100, fits[5:]])
     np.testing.assert_array_equal(one, longer)
     assert not np.array_equal(one, shorter)
+
+
+def test_padding_that_a_tokenizer_brings_along_is_not_done(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny, folder)
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    tokenizer.enable_padding(length=MAX_TOKENS)  # as some published ones do
+    tokenizer.save(str(folder / TOKENIZER))
+    padded, plain = load_encoder(folder), load_encoder(tiny)
+    np.testing.assert_array_equal(padded.encode(["visa"]), plain.encode(["visa"]))
+    assert isinstance(padded, OnnxEncoder)
+    assert padded._feed("visa")["input_ids"].shape == (1, 3)
 
 
 def test_the_prompt_stands_before_each_text(tiny: Path) -> None:

@@ -249,6 +249,21 @@ def test_without_a_word_that_tells_the_cosine_decides(query: str, tmp_path: Path
     assert len(ranking.numbers) == 3
 
 
+class Opposite(HashingEmbedder):
+    """Takes every text for the contrary of "good"."""
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
+        """One unit vector a text."""
+        return np.array([[1 if text == "good" else -1, 0] for text in texts], np.float32)
+
+
+def test_a_similarity_is_never_below_0(tmp_path: Path) -> None:
+    [hit] = _made(tmp_path, _texts({"a": "A permit."}), Opposite()).search("good", 1)
+    assert hit.similarity == 0
+    assert hit.score == pytest.approx(-DENSE_SHARE)
+    assert not hit.relevant
+
+
 # Choosing among the ranked.
 
 
@@ -262,7 +277,10 @@ def _told(*texts: str) -> list[Passage]:
     return [passage(text, document=f"d{n}", title="", section="") for n, text in enumerate(texts)]
 
 
-LONG = "The holder of a permit reports to the office within thirty days of the arrival and brings the passport along"
+LONG = (
+    "The holder of a permit reports to the nearest office within thirty days of every arrival and brings along "
+    "both passport and photograph, unless an exemption was granted"
+)
 
 
 def test_a_repeat_is_left_out_and_the_next_takes_its_place() -> None:
@@ -300,6 +318,8 @@ def test_a_crowd_gives_way_to_what_is_almost_as_good() -> None:
     assert choose(passages, [*scores, 1 - 0.9 * CROWDED], CROWD + 1) == [*range(CROWD), CROWD + 1]
     assert choose(passages, [*scores, 1 - 1.1 * CROWDED], CROWD + 1) == list(range(CROWD + 1))
     assert choose(passages, [*scores, 1 - 0.9 * CROWDED], CROWD) == list(range(CROWD))  # there is no crowd yet
+    # It is taken before the last of the crowd, and stands behind it all the same.
+    assert choose(passages, [*scores, 1 - 0.9 * CROWDED], CROWD + 2) == list(range(CROWD + 2))
 
 
 def test_each_more_of_a_crowd_costs_more() -> None:

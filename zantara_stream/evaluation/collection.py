@@ -82,11 +82,11 @@ def _judgements(file: Path) -> dict[str, dict[str, int]]:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, with their numbers, cut at line feeds only: texts hold other breaks."""
+    """The lines that are not blank, with their numbers, cut where lines of a file are: texts hold other breaks."""
     try:
-        with file.open(encoding="utf-8-sig", newline="\n") as lines:
+        with file.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield number, line.rstrip("\r\n")
+                    yield number, line.rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(f"{file} cannot be read ({error}); a collection has {FILES}.") from error

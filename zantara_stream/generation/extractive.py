@@ -88,9 +88,7 @@ class ExtractiveAnswerer:
         position = 0
         for sentence, following in zip_longest(chosen, chosen[1:]):
             yield sentence.text
-            yield Quote(
-                sentence.passage, sentence.text, (position, position + len(sentence.text)), sentence.place
-            )
+            yield Quote(sentence.passage, sentence.text, (position, position + len(sentence.text)), sentence.place)
             after = _after(sentence, following)
             yield after
             position += len(sentence.text) + len(after)
