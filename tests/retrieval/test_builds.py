@@ -158,13 +158,11 @@ def test_going_back_from_a_build_that_cannot_say_what_was_before(small_corpus: P
         roll_back(tmp_path / "empty", "")
 
 
-def test_neither_the_current_build_nor_the_one_before_it_is_dropped(small_corpus: Path, tmp_path: Path) -> None:
-    template = small_corpus.parent / "index"
-    build(read_folder(small_corpus), HashingEmbedder(), template, "digest")
-    manifest = Manifest.load(current_build(template))
+def test_neither_the_current_build_nor_the_one_before_it_is_dropped(small_index: Path, tmp_path: Path) -> None:
+    manifest = Manifest.load(current_build(small_index))
     for number in range(6):
         folder = tmp_path / BUILDS / f"2026010{number}"
-        shutil.copytree(current_build(template), folder)
+        shutil.copytree(current_build(small_index), folder)
         replace(manifest, build=folder.name, previous="20260101").save(folder)
     make_current(tmp_path, "20260100")
     prune(tmp_path)

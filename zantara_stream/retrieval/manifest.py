@@ -145,9 +145,9 @@ def check(
         expected = manifest.checksums.get(name)
         file = folder / name
         if not file.is_file():
-            raise IndexUnavailable(f"The index is damaged: {file} is missing. {REBUILD.capitalize()}")
+            raise IndexUnavailable(f"The index is damaged: {file} is missing; {REBUILD}")
         if sha256(file) != expected:
-            raise IndexUnavailable(f"The index is damaged: {file} is not as it was built. {REBUILD.capitalize()}")
+            raise IndexUnavailable(f"The index is damaged: {file} is not as it was built; {REBUILD}")
         if progress is not None:
             progress(file.stat().st_size)
 
