@@ -69,7 +69,21 @@ def test_a_setting_may_be_a_folder_of_any_weights(tmp_path: Path) -> None:
     folder = _model(tmp_path / "mine", model__safetensors=b"some weights")
     assert model_folder(str(folder)) == folder
     assert model_name(str(folder)) == str(folder)
-    assert checked_weights(str(folder)) == (folder, weights_sha256(folder))
+    assert checked_weights(str(folder))[0] == folder
+
+
+def test_other_settings_of_the_same_weights_are_another_model(tmp_path: Path) -> None:
+    one, same, pooled, trained = (
+        checked_weights(str(_model(tmp_path / name, model__safetensors=weights, config__json=settings)))[1]
+        for name, weights, settings in [
+            ("one", b"weights", b'{"pooling": "mean"}'),
+            ("same", b"weights", b'{"pooling": "mean"}'),
+            ("pooled", b"weights", b'{"pooling": "cls"}'),
+            ("trained", b"other weights", b'{"pooling": "mean"}'),
+        ]
+    )
+    assert one == same
+    assert len({one, pooled, trained}) == 3
 
 
 def test_a_setting_may_name_a_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +192,7 @@ def test_an_encoder_is_of_the_kind_that_its_description_says(tmp_path: Path) -> 
     model = sentence_model(tmp_path)
     SentenceTransformerEmbedder(str(model)).export(tmp_path / "encoder", ["one", "two"])
     assert isinstance(load_encoder(tmp_path / "encoder"), OnnxEncoder)
-    about = Description(str(model), weights_sha256(model), HIDDEN, 8, TORCH)
+    about = Description(str(model), checked_weights(str(model))[1], HIDDEN, 8, TORCH)
     about.save(tmp_path)
     served = load_encoder(tmp_path)
     assert not isinstance(served, OnnxEncoder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,10 +82,14 @@ def _packaged_folder() -> Path:
 
 
 def weights_sha256(folder: Path) -> str:
-    """The sha256 of a model's weight files, in the order of their names."""
+    """The sha256 of a model's weight files, in the order of their names. Raises `ConfigError` where there are none."""
     files = sorted({file for pattern in _WEIGHTS for file in folder.rglob(pattern)})
     if not files:
         raise ConfigError(f"There are no model weights in {folder}.")
+    return _sha256(files)
+
+
+def _sha256(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
@@ -95,10 +99,17 @@ def weights_sha256(folder: Path) -> str:
 
 
 def checked_weights(setting: str) -> tuple[Path, str]:
-    """The model's folder and the sha256 of its weights. Raises `ConfigError` where they are not as published."""
+    """The model's folder, and the sha256 that tells it from others.
+
+    That of the weights of the packaged model, which must be the published ones, or else `ConfigError`; of another
+    model that of its settings too, since the same weights give other vectors with another pooling or prompt.
+    """
     folder = model_folder(setting)
     digest = weights_sha256(folder)
-    if model_name(setting) == PACKAGED and digest != PACKAGED_SHA256:
+    if model_name(setting) != PACKAGED:
+        settings = _sha256(sorted(folder.rglob("*.json")))
+        return folder, hashlib.sha256(f"{digest} {settings}".encode()).hexdigest()
+    if digest != PACKAGED_SHA256:
         raise ConfigError(
             f"The weights of {PACKAGED} are not the published ones (sha256 {digest}); reinstall {PACKAGED_IN}."
         )
