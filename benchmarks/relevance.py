@@ -58,7 +58,7 @@ def best(build: Build, text: str) -> list[float]:
     rows = [[0.0, 0.0, 0.0]]
     for hit in find(build, sought, PASSAGES):
         passage = hit.passage
-        met = match(sought.terms, f"{passage.context}\n{passage.text}", passage.language, build.lexical)
+        met = match(sought.terms, passage.headed, passage.language, build.lexical)
         rows.append([hit.similarity, met.coverage, met.evidence])
     return max(rows, key=lambda row: BY_SIMILARITY * row[0] + BY_COVERAGE * row[1] + BY_EVIDENCE * row[2])
 

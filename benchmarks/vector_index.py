@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from zantara_stream.retrieval.embedding import Vectors
+from zantara_stream.retrieval.encoder import Vectors
 from zantara_stream.retrieval.index import EXACT_LIMIT, VectorIndex
 
 DIMENSIONS = 384

@@ -140,7 +140,7 @@ def _operators(app: web.Application, admin: Admin, operations: Operations) -> No
         [
             web.get("/health", operations.health),
             web.get("/ready", operations.ready),
-            web.get("/metrics", admin.observed(operations.metrics), allow_head=False),
+            web.get("/metrics", admin.guarded(operations.metrics, open_to_own=True), allow_head=False),
             web.post("/admin/reload", admin.guarded(admin.reload)),
             web.get("/admin/documents/{path:.+}", admin.guarded(admin.document), allow_head=False),
         ]

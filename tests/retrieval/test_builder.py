@@ -19,7 +19,8 @@ from zantara_stream.retrieval.building import split_all
 from zantara_stream.retrieval.builds import BUILDS_KEPT, LOCK, sole_writer
 from zantara_stream.retrieval.corpus import Corpus
 from zantara_stream.retrieval.documents import Document
-from zantara_stream.retrieval.embedding import Embedder, SentenceTransformerEmbedder, Vectors, load_encoder
+from zantara_stream.retrieval.embedding import Embedder, SentenceTransformerEmbedder, load_encoder
+from zantara_stream.retrieval.encoder import Vectors
 from zantara_stream.retrieval.index import VectorIndex
 from zantara_stream.retrieval.isolation import IsolatedReader
 from zantara_stream.retrieval.manifest import BUILDS, CURRENT, MANIFEST, Manifest, checksums, current_build

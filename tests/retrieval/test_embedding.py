@@ -19,14 +19,13 @@ from zantara_stream.retrieval.embedding import (
     PACKAGED,
     PACKAGED_SHA256,
     SentenceTransformerEmbedder,
-    Vectors,
     checked_weights,
     load_encoder,
     model_folder,
     model_name,
     weights_sha256,
 )
-from zantara_stream.retrieval.encoder import TORCH, Description, OnnxEncoder
+from zantara_stream.retrieval.encoder import TORCH, Description, OnnxEncoder, Vectors
 
 
 def _model(folder: Path, **files: bytes) -> Path:

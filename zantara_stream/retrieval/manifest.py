@@ -59,6 +59,10 @@ class Manifest:
         text = json.dumps({**data, OWN: own_sha256(data)}, indent=2, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
+    def below(self, folder: str) -> dict[str, str]:
+        """The checksums of the files in one folder of the build."""
+        return {name: digest for name, digest in self.checksums.items() if name.startswith(f"{folder}/")}
+
     @classmethod
     def load(cls, folder: Path) -> Manifest:
         """Read a build's manifest. Raises `IndexUnavailable`."""

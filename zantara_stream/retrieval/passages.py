@@ -34,6 +34,11 @@ class Passage:
         """The headings above the passage, from the document's title down."""
         return context_of(self.title, self.section)
 
+    @property
+    def headed(self) -> str:
+        """The passage under its headings, as whoever judges it reads it."""
+        return f"{self.context}\n{self.text}"
+
 
 def context_of(title: str, section: str) -> str:
     """A document's title and the headings below it, as one line."""
@@ -47,7 +52,7 @@ def embedded_text(passage: Passage, count: CountTokens, budget: int) -> str:
 
 def indexed_text(passage: Passage) -> str:
     """What is indexed of a passage's words: its headings count twice, since they say what it is about."""
-    return f"{passage.context}\n{passage.context}\n{passage.text}"
+    return f"{passage.context}\n{passage.headed}"
 
 
 def fitted(context: str, count: CountTokens, budget: int) -> str:

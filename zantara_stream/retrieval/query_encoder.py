@@ -21,7 +21,7 @@ def take_over_encoder(folder: Path, embedder: Embedder, out: Path) -> bool:
     current = out / BUILDS / current_name(out)
     try:
         manifest = Manifest.load(current)
-        names = [name for name in manifest.checksums if name.startswith(f"{ENCODER}/")]
+        names = manifest.below(ENCODER)
         check(current, manifest, names)
     except IndexUnavailable:
         return False

@@ -61,12 +61,12 @@ def _listed(root: Path) -> list[Found]:
 
 
 def _sorted_out(listed: list[Found]) -> tuple[list[Found], Sidecars]:
+    documents: list[Found] = []
     sidecars: Sidecars = defaultdict(list)
     for found in listed:
         document = document_of(found.path)
-        if document is not None:
-            sidecars[document].append(found)
-    return [found for found in listed if document_of(found.path) is None], dict(sidecars)
+        (documents if document is None else sidecars[document]).append(found)
+    return documents, dict(sidecars)
 
 
 def _take(reading: Reading, read: Read, found: Found, sidecars: Sequence[Found]) -> None:

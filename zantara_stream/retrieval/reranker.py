@@ -33,7 +33,7 @@ class Reranker:
         """The places of the passages, best first by the model's word."""
         if not passages:
             return []
-        pairs = [(query, f"{passage.context}\n{passage.text}") for passage in passages]
+        pairs = [(query, passage.headed) for passage in passages]
         scores = self._model.predict(pairs, show_progress_bar=False)
         return sorted(range(len(passages)), key=lambda place: -float(scores[place]))
 

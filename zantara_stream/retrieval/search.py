@@ -126,7 +126,7 @@ def _highest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 
 
 def _hit(build: Searched, sought: Sought, passage: Passage, cosine: float, score: float) -> Hit:
-    met = match(sought.terms, f"{passage.context}\n{passage.text}", passage.language, build.lexical)
+    met = match(sought.terms, passage.headed, passage.language, build.lexical)
     similarity = min(1.0, max(0.0, cosine))
     bearing = BY_SIMILARITY * similarity + BY_COVERAGE * met.coverage + BY_EVIDENCE * met.evidence
     return Hit(passage, similarity, score, bearing >= BAR)
