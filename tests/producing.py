@@ -36,9 +36,9 @@ class Producer:
         self._scripts.append(script)
         return self
 
-    async def __call__(self, request: str, written: Folded) -> AsyncGenerator[Event, None]:
+    async def __call__(self, opening: Opening, written: Folded) -> AsyncGenerator[Event, None]:
         script = self._scripts[min(len(self.asked), len(self._scripts) - 1)]
-        self.asked.append((request, written))
+        self.asked.append((opening.request, written))
         self.started.set()
         try:
             for step in script:
@@ -90,9 +90,9 @@ class TestedJournal(MemoryJournal):
         else:
             super().append(lease, frame, committed)
 
-    async def find(self, answer: str) -> Stored | None:
+    async def find(self, answer: str, owner: str = "") -> Stored | None:
         await self._check("find")
-        return await super().find(answer)
+        return await super().find(answer, owner)
 
     async def renew(self, leases: Collection[Lease]) -> None:
         await self._check("renew")

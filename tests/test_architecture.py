@@ -13,11 +13,14 @@ ROOT = Path(__file__).parent.parent / "zantara_stream"
 # What each room may import of ours.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
-    "config": {"errors"},
+    "allowed": set(),
+    "config": {"errors", "allowed"},
+    "sqlite_file": set(),
     "metrics": set(),
-    "answers": {"errors"},
+    "answers": {"errors", "sqlite_file"},
     "retrieval": {"errors", "config", "metrics", ""},
-    "generation": {"errors", "config", "metrics", "retrieval"},
+    "people": {"errors", "allowed", "config", "metrics", "sqlite_file"},
+    "generation": {"errors", "config", "metrics", "people", "retrieval"},
     "pipeline": {"answers", "retrieval", "generation"},
     "web": {"errors", "metrics", "answers", "retrieval", "generation", "pipeline"},
     "app": {"errors", "config", "answers", "retrieval", "generation", "pipeline", "web"},
@@ -32,9 +35,11 @@ ARROWS: dict[str, set[str]] = {
 # Where each third-party package may be imported; the rooms that speak HTTP share aiohttp.
 IMPORTERS: dict[str, set[str]] = {
     "aiohttp": {"web", "app"},
+    "alembic": {"people/store", "people/migrations"},
     "aiohttp_cors": {"web/cors"},
     "aiohttp_sse": {"web/sse"},
     "anthropic": {"generation/claude", "generation/failures"},
+    "jwt": {"people/identity", "people/keys"},
     "httpx2": {"generation/claude", "generation/failures"},
     "bm25s": {"retrieval/lexical"},
     "docx": {"retrieval/readers/word"},
@@ -52,6 +57,7 @@ IMPORTERS: dict[str, set[str]] = {
     "semantic_text_splitter": {"retrieval/splitting"},
     "sentence_transformers": {"retrieval/embedding", "retrieval/reranker"},
     "sentencex": {"retrieval/sentences"},
+    "sqlalchemy": {"people"},
     "Stemmer": {"retrieval/lexical"},
     "stopwordsiso": {"retrieval/lexical"},
     "tokenizers": {"retrieval/encoder"},

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
-from ipaddress import IPv6Address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from dotenv.parser import Binding, parse_stream
 
+from . import allowed
+from .allowed import EXTRACTIVE as EXTRACTIVE
+from .allowed import MEMORY as MEMORY
+from .allowed import SQLITE as SQLITE
 from .errors import ConfigError
 
 PREFIX = "ZANTARA_"
-EXTRACTIVE = "extractive"
 AUTOMATIC = ""
-MEMORY, SQLITE = "memory://", "sqlite:///"
+OFF, ON, JWT, EXPLICIT = "off", "on", "jwt", "explicit"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{24,}")
-_HOST = re.compile(r"[a-z0-9._-]+")
 DEFAULT_ORIGINS = (
     "https://zantara.balizero.com",
     "http://localhost:3000",
@@ -30,93 +28,6 @@ DEFAULT_ORIGINS = (
     "http://127.0.0.1:3000",
     "http://127.0.0.1:5173",
 )
-
-
-def _text(value: str) -> str:
-    if not value.strip():
-        raise ValueError("any text that is not blank")
-    return value.strip()
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        if not (value.strip().isdecimal() and low <= int(value) <= high):
-            raise ValueError(f"a whole number from {low} to {high}")
-        return int(value)
-
-    return parse
-
-
-def _seconds(low: float, high: float) -> Callable[[str], float]:
-    def parse(value: str) -> float:
-        allowed = f"a number of seconds from {low:.12g} to {high:.12g}"
-        try:
-            number = float(value)
-        except ValueError:
-            raise ValueError(allowed) from None
-        if not (math.isfinite(number) and low <= number <= high):
-            raise ValueError(allowed)
-        return number
-
-    return parse
-
-
-def _token(value: str) -> str:
-    if not _TOKEN.fullmatch(value):
-        raise ValueError("at least 24 letters, digits, or any of -._~+/= (`openssl rand -hex 24` makes one)")
-    return value
-
-
-def _only(allowed: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value.strip().lower() != allowed:
-            raise ValueError(f"{allowed} (nothing else in this version)")
-        return allowed
-
-    return parse
-
-
-def _journal(value: str) -> str:
-    value = value.strip()
-    if value != MEMORY and not (value.startswith(SQLITE) and value.removeprefix(SQLITE).strip("/ ")):
-        raise ValueError(f"{MEMORY} (answers end with the server), or {SQLITE}PATH, a file")
-    return value
-
-
-def _listed(value: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in value.split(",") if item.strip())
-
-
-def _origins(value: str) -> tuple[str, ...]:
-    origins = _listed(value)
-    for origin in origins:
-        if not _ORIGIN.fullmatch(origin):
-            raise ValueError(
-                "exact origins such as https://example.com, in small letters, separated by commas "
-                "(no path, and no *: answers are sent with credentials)"
-            )
-    return origins
-
-
-def _hosts(value: str) -> tuple[str, ...]:
-    hosts = tuple(host.lower() for host in _listed(value))
-    if not all(_HOST.fullmatch(host) or _is_ipv6(host) for host in hosts):
-        raise ValueError("host names or addresses without scheme, port or *, separated by commas")
-    return hosts
-
-
-def _is_ipv6(host: str) -> bool:
-    try:
-        IPv6Address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _model(value: str) -> str:
-    if "," in value or not value.strip():
-        raise ValueError(f"one model name, or {EXTRACTIVE}")
-    return value.strip()
 
 
 def _setting(
@@ -130,64 +41,154 @@ def _setting(
 class Settings:
     """What an operator can set; every field is `ZANTARA_<NAME>`."""
 
-    host: str = _setting("127.0.0.1", _text, "address", "where the server listens")
-    port: int = _setting(8080, _whole(0, 65535), "port", "where the server listens; 0 takes a free one")
+    host: str = _setting("127.0.0.1", allowed.text, "address", "where the server listens")
+    port: int = _setting(8080, allowed.whole(0, 65535), "port", "where the server listens; 0 takes a free one")
     index: Path = _setting(
-        Path("indexes/default"), lambda v: Path(_text(v)), "folder", "the index that build_index.py wrote"
+        Path("indexes/default"), lambda v: Path(allowed.text(v)), "folder", "the index that build_index.py wrote"
     )
     journal: str = _setting(
         f"{SQLITE}var/answers.db",
-        _journal,
+        allowed.journal,
         "address",
         "where answers are kept: `sqlite:///PATH`, or `memory://` until the server stops",
     )
-    lease: float = _setting(5.0, _seconds(0.2, 600), "seconds", "how long a silent producer keeps its answer", "5")
+    lease: float = _setting(
+        5.0, allowed.seconds(0.2, 600), "seconds", "how long a silent producer keeps its answer", "5"
+    )
     model: str = _setting(
         AUTOMATIC,
-        _model,
+        allowed.model,
         "name",
         "who writes the answers: a Claude model, or `extractive`",
         "claude-haiku-4-5 with a key, else extractive",
     )
     embedding_model: str = _setting(
         AUTOMATIC,
-        _text,
+        allowed.text,
         "name or path",
         "the sentence-transformers model of the index",
         "the packaged all-MiniLM-L6-v2",
     )
     reranker: str = _setting(
-        AUTOMATIC, _text, "name or path", "a sentence-transformers CrossEncoder that puts passages in order", "none"
+        AUTOMATIC,
+        allowed.text,
+        "name or path",
+        "a sentence-transformers CrossEncoder that puts passages in order",
+        "none",
     )
     cors_origins: tuple[str, ...] = _setting(
-        DEFAULT_ORIGINS, _origins, "list", "origins whose pages may ask", ", ".join(DEFAULT_ORIGINS)
+        DEFAULT_ORIGINS, allowed.origins, "list", "origins whose pages may ask", ", ".join(DEFAULT_ORIGINS)
     )
     allowed_hosts: tuple[str, ...] = _setting(
-        (), _hosts, "list", "host names this server answers to", "the loopback names and the bound address"
+        (), allowed.hosts, "list", "host names this server answers to", "the loopback names and the bound address"
     )
-    heartbeat: float = _setting(15.0, _seconds(0.05, 60), "seconds", "longest silence of a stream", "15")
-    grace: float = _setting(30.0, _seconds(0, 3600), "seconds", "how long an answer without readers goes on", "30")
+    heartbeat: float = _setting(15.0, allowed.seconds(0.05, 60), "seconds", "longest silence of a stream", "15")
+    grace: float = _setting(
+        30.0, allowed.seconds(0, 3600), "seconds", "how long an answer without readers goes on", "30"
+    )
     retention: float = _setting(
-        86400.0, _seconds(0, 31_536_000), "seconds", "how long a finished answer is kept", "86400"
+        86400.0, allowed.seconds(0, 31_536_000), "seconds", "how long a finished answer is kept", "86400"
     )
-    drain: float = _setting(25.0, _seconds(0, 3600), "seconds", "how long a stopping server lets answers finish", "25")
-    max_answers: int = _setting(2000, _whole(1, 1_000_000), "answers", "answers being written at once")
-    max_connections: int = _setting(12000, _whole(1, 1_000_000), "connections", "streams open at once")
-    max_readers: int = _setting(1000, _whole(1, 1_000_000), "connections", "streams open at once of one answer")
+    drain: float = _setting(
+        25.0, allowed.seconds(0, 3600), "seconds", "how long a stopping server lets answers finish", "25"
+    )
+    max_answers: int = _setting(2000, allowed.whole(1, 1_000_000), "answers", "answers being written at once")
+    max_connections: int = _setting(12000, allowed.whole(1, 1_000_000), "connections", "streams open at once")
+    max_readers: int = _setting(1000, allowed.whole(1, 1_000_000), "connections", "streams open at once of one answer")
     max_log: int = _setting(
-        1_048_576, _whole(1000, 1_000_000_000), "bytes", "what is held of one answer's events; a longer text is ended"
+        1_048_576,
+        allowed.whole(1000, 1_000_000_000),
+        "bytes",
+        "what is held of one answer's events; a longer text is ended",
     )
     admin_token: str = _setting(
-        "", _token, "token", "what operators send to `/admin/…` as `Authorization: Bearer`", "none: closed", secret=True
+        "",
+        allowed.token,
+        "token",
+        "what operators send to `/admin/…` as `Authorization: Bearer`",
+        "none: closed",
+        secret=True,
     )
-    auth: str = _setting("off", _only("off"), "switch", "how people are identified")
-    trust_email: str = _setting("false", _only("false"), "switch", "whether user_email was verified by a proxy")
-    rate_limit: str = _setting("off", _only("off"), "switch", "questions a minute and person or address")
+    database_url: str = _setting(
+        f"{SQLITE}var/people.db",
+        allowed.database,
+        "address",
+        "where conversations, memory and feedback are kept: `sqlite:///PATH`, or "
+        "`postgresql://USER:PASSWORD@HOST/DATABASE`, or `memory://` until the server stops",
+        secret=True,
+    )
+    auth: str = _setting(
+        OFF, allowed.one_of(OFF, JWT), "switch", "how people are identified: `off`, or by `jwt`, signed tokens"
+    )
+    jwt_secret: str = _setting("", allowed.secret, "secret", "what tokens are signed with (HS256)", "none", secret=True)
+    jwt_jwks: str = _setting(
+        "", allowed.text, "path or address", "the public keys of tokens (RS256, ES256), as a JWKS", "none"
+    )
+    jwt_issuer: str = _setting("", allowed.text, "text", "the `iss` that tokens must have", "none: any")
+    jwt_audience: str = _setting(
+        "", allowed.text, "text", "the `aud` that tokens must have", "none: tokens without one"
+    )
+    trust_email: bool = _setting(
+        False, allowed.switch, "switch", "whether a proxy in front has verified `user_email`", "false"
+    )
+    allow_anonymous: bool = _setting(
+        False,
+        allowed.switch,
+        "switch",
+        "whether other addresses than loopback are served without `ZANTARA_AUTH`",
+        "false",
+    )
+    collaborators: Path | None = _setting(
+        None, lambda v: Path(allowed.text(v)), "file", "who is known: names, languages, access levels (TOML)", "none"
+    )
+    memory: str = _setting(
+        ON,
+        allowed.one_of(ON, EXPLICIT, OFF),
+        "switch",
+        "what is remembered of a person: `on`, what Claude finds in their questions; `explicit`, what they ask to be "
+        "remembered; `off`, nothing",
+    )
+    conversation_retention: float = _setting(
+        2_592_000.0, allowed.seconds(60, 3_153_600_000), "seconds", "how long an unused conversation is kept", "2592000"
+    )
+    rate_limit: str = _setting(OFF, allowed.one_of(OFF), "switch", "questions a minute and person or address")
 
     @property
     def hosts(self) -> frozenset[str]:
         """The host names that requests may be addressed to, lower case, without ports."""
         return frozenset(self.allowed_hosts or (*LOOPBACK, self.host.lower()))
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuse to serve whoever can reach this machine without knowing who asks, unless told so.
+
+    Raises `ConfigError`.
+    """
+    if settings.auth == OFF and not settings.allow_anonymous and not _is_loopback(settings.host):
+        raise ConfigError(
+            f"ZANTARA_HOST={settings.host!r} can be reached by others, and with ZANTARA_AUTH=off nobody is asked who "
+            "they are. Set ZANTARA_AUTH=jwt, or listen on 127.0.0.1 behind a proxy, or set "
+            "ZANTARA_ALLOW_ANONYMOUS=true if everybody who reaches this address may ask."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host.lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_identity(settings: Settings) -> None:
+    """Refuse settings of identity that contradict each other, or that have no effect."""
+    keys = bool(settings.jwt_secret) + bool(settings.jwt_jwks)
+    if settings.auth == JWT and keys != 1:
+        found = "both are set" if keys else "neither is set"
+        raise ConfigError(f"ZANTARA_AUTH=jwt needs one of ZANTARA_JWT_SECRET and ZANTARA_JWT_JWKS; {found}.")
+    if settings.auth == JWT and settings.trust_email:
+        raise ConfigError("ZANTARA_TRUST_EMAIL=true is for ZANTARA_AUTH=off; with jwt the token says who asks.")
+    if settings.auth == OFF and (keys or settings.jwt_issuer or settings.jwt_audience):
+        raise ConfigError("ZANTARA_JWT_… have no effect with ZANTARA_AUTH=off; set ZANTARA_AUTH=jwt.")
 
 
 def variable(name: str) -> str:
@@ -243,7 +244,9 @@ def load_settings(
     given = _from_file(file) if file else {}
     given |= {key: value for key, value in environment.items() if key.startswith(PREFIX)}
     given |= {variable(name): value for name, value in (options or {}).items()}
-    return Settings(**{_known(key): _parsed(_known(key), value) for key, value in given.items()})
+    settings = Settings(**{_known(key): _parsed(_known(key), value) for key, value in given.items()})
+    _check_identity(settings)
+    return settings
 
 
 def settings_table() -> str:

@@ -14,7 +14,8 @@ whoever speaks HTTP, `retryable` whether the same request may succeed later.
         ├── AnswerExpired          in-stream
         ├── NotNow                 refused for now: waiting mends it
         │   ├── Overloaded  503    Draining  503 (HandedOver)    IndexUnavailable    503
-        │   └── Crowded     429                                  JournalUnavailable  503
+        │   ├── Crowded     429  JournalUnavailable  503         StoreUnavailable    503
+        │   └── IdentityUnavailable  503
         └── ModelError             what the model's provider did
             ├── ModelOverloaded 503   ModelTimeout 504   ModelUnavailable 502   ModelRefused 502
 """
@@ -145,6 +146,18 @@ class JournalUnavailable(NotNow):
     """The server cannot record answers just now. Please try again shortly."""
 
     code = "journal_unavailable"
+
+
+class StoreUnavailable(NotNow):
+    """The server cannot reach what it keeps of people just now. Please try again shortly."""
+
+    code = "store_unavailable"
+
+
+class IdentityUnavailable(NotNow):
+    """The server cannot check who you are just now. Please try again shortly."""
+
+    code = "identity_unavailable"
 
 
 class ModelError(RequestError):

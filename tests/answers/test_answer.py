@@ -453,7 +453,7 @@ async def test_what_was_broken_off_is_gone_on_with_once_the_journal_is_well() ->
 async def test_a_stopped_answer_is_closed_though_its_producer_takes_its_time() -> None:
     letting_go = asyncio.Event()
 
-    async def produce(request: str, written: Folded) -> AsyncGenerator[Event, None]:
+    async def produce(opening: Opening, written: Folded) -> AsyncGenerator[Event, None]:
         try:
             yield Text("a")
             await never().wait()

@@ -203,6 +203,59 @@ async def test_an_event_id_finds_its_answer_and_place() -> None:
     assert await answers.find(f"{answer.id}.2") == (answer, 2)
 
 
+async def test_nobody_but_its_owner_finds_an_answer_in_whatever_state_it_is() -> None:
+    more = asyncio.Event()
+    journal = TestedJournal()
+    answers = node(Producer(Text("a"), more, Done("end_turn")), journal)
+    answer = await answers.ask(Asked("q", owner="anna"))
+    unknown = "A" * 22
+    for _ in ("running", "closed"):
+        assert await answers.get(answer.id, "anna") is answer
+        assert (await answers.find(f"{answer.id}.0", "anna"))[0] is answer
+        for owner in ("", "made"):
+            for name in (answer.id, unknown):
+                before = len(journal.asked)
+                with pytest.raises(AnswerExpired):
+                    await answers.get(name, owner)
+                with pytest.raises(AnswerExpired):
+                    await answers.find(f"{name}.0", owner)
+                assert journal.asked[before:] == ["find", "find"], "both are looked for alike"
+        more.set()
+        await complete(answer)
+
+
+async def test_two_people_may_use_the_same_continuity_id() -> None:
+    answers = node(Producer(*HELLO))
+    made = [await answers.ask(Asked("q", continuity="c", owner=owner)) for owner in ("anna", "made", "")]
+    assert len({answer.id for answer in made}) == 3
+    for owner, answer in zip(("anna", "made", ""), made, strict=True):
+        assert await answers.ask(Asked("q", continuity="c", owner=owner)) is answer
+    for answer in made:
+        await complete(answer)
+
+
+@pytest.mark.parametrize("continuity", ["anna/c", "/c", "c\nanna/c"])
+async def test_no_continuity_id_names_what_is_another_persons(continuity: str) -> None:
+    answers = node(Producer(*HELLO))
+    hers = await answers.ask(Asked("q", continuity="c", owner="anna"))
+    await complete(hers)
+    assert await answers.named(Asked("q", continuity=continuity)) is None
+    assert (await answers.ask(Asked("q", continuity=continuity))).id != hers.id
+    await answers.drain(LONG)
+
+
+async def test_the_end_of_what_is_written_here_is_told_once() -> None:
+    ended: list[str] = []
+    journal = MemoryJournal(LONG)
+    answers = Answers(journal, Producer(*HELLO), ended=lambda answer: ended.append(answer.id))
+    other = Answers(journal.peer(), Producer(*HELLO), ended=lambda answer: ended.append("elsewhere"))
+    answer = await answers.ask(Asked("q"))
+    await complete(answer)
+    await complete(await other.get(answer.id))
+    await complete(answer)
+    assert ended == [answer.id]
+
+
 async def test_another_node_shows_the_same_answer() -> None:
     journal, producer = MemoryJournal(LONG), Producer(*HELLO)
     one = await node(producer, journal).ask(Asked("q", continuity="c"))

@@ -110,6 +110,29 @@ async def test_what_is_not_there_is_not_found(doors: Doors) -> None:
     assert await doors.here.named("") is None, "answers without a continuity id have no name"
 
 
+async def test_an_answer_is_found_by_its_owner_only(doors: Doors) -> None:
+    lease = await doors.here.create(Opening("A", "question", owner="anna"))
+    assert isinstance(lease, Lease)
+    await create(doors.here, "B")
+    for closed in (False, True):
+        for door in (doors.here, doors.there):
+            found = await door.find("A", "anna")
+            assert found is not None
+            assert found.opening.owner == "anna"
+            assert [await door.find("A"), await door.find("A", "made"), await door.find("B", "anna")] == [None] * 3
+            assert await door.find("B") is not None, "what is nobody's is found by its id"
+        if not closed:
+            await write(doors.here, lease, last("A", 1))
+
+
+async def test_whoever_takes_an_answer_over_knows_its_owner(doors: Doors) -> None:
+    lease = await doors.here.create(Opening("A", "question", owner="anna"))
+    assert isinstance(lease, Lease)
+    await doors.here.release([lease])
+    ((_, stored),) = await doors.there.claim(10)
+    assert stored.opening.owner == "anna"
+
+
 async def test_a_continuity_id_names_one_answer_whoever_asks(doors: Doors) -> None:
     await create(doors.here, "A", "c")
     for door in (doors.here, doors.there):

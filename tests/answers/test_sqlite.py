@@ -224,6 +224,34 @@ async def test_a_probe_leaves_nothing_behind(path: Path) -> None:
         assert rows(path, "SELECT count(*) FROM commits") == [(0,)]
 
 
+# ---------------------------------------------------------------------------------------- files of before
+
+
+OF_VERSION_1 = """
+    CREATE TABLE answers (answer TEXT PRIMARY KEY, question TEXT NOT NULL, request TEXT NOT NULL,
+        continuity TEXT UNIQUE, started REAL NOT NULL, token INTEGER NOT NULL, lease_ends REAL NOT NULL,
+        place INTEGER NOT NULL, closed REAL, frames BLOB) STRICT;
+    CREATE TABLE commits (place INTEGER PRIMARY KEY AUTOINCREMENT, frames BLOB NOT NULL) STRICT;
+    INSERT INTO answers VALUES ('A', 'a digest', '{"query": "What is due?"}', 'c', 12.5, 1, 0, 1, NULL, NULL);
+    INSERT INTO answers VALUES ('B', 'a digest', '', NULL, 12.5, 1, 0, 1, 13.5, x'');
+    PRAGMA user_version = 1;
+"""
+
+
+async def test_a_file_of_version_1_goes_on(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(OF_VERSION_1 + f"PRAGMA application_id = {APPLICATION};")
+    for _ in ("changed", "opened again"):
+        async with journal_at(path) as journal:
+            stored = await journal.find("A")
+            assert stored is not None
+            assert stored.opening == Opening("A", "What is due?", '{"query": "What is due?"}', "/c", 12.5, "")
+            assert await journal.named("/c") == "A"
+            assert await journal.find("B") is not None
+    assert rows(path, "PRAGMA user_version") == [(VERSION,)]
+
+
 # ------------------------------------------------------------------------------------- what cannot be opened
 
 

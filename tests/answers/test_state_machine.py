@@ -26,7 +26,7 @@ from zantara_stream.answers.answer import TAKEOVERS, Answer, Lifetimes
 from zantara_stream.answers.answers import Answers, Asked
 from zantara_stream.answers.events import WRITING, Done, Event, Sources, Text, closes
 from zantara_stream.answers.fold import Folded, fold
-from zantara_stream.answers.journal import Journal
+from zantara_stream.answers.journal import Journal, Opening
 from zantara_stream.answers.log import Cursor, EventLog
 from zantara_stream.answers.memory import MemoryJournal
 from zantara_stream.answers.sqlite import SqliteJournal
@@ -56,8 +56,9 @@ class Stage:
         while self.asked[request] < times:
             await self._moved.wait()
 
-    async def produce(self, request: str, written: Folded) -> AsyncGenerator[Event, None]:
+    async def produce(self, opening: Opening, written: Folded) -> AsyncGenerator[Event, None]:
         """Write what is allowed, from where it stands, and the end once that is."""
+        request = opening.request
         self.asked[request] += 1
         self.move()
         chunk = written.chunks
@@ -468,7 +469,7 @@ async def test_a_producer_that_is_slow_to_leave_does_not_end_what_its_node_has_t
     leaving, may_leave, more = asyncio.Event(), asyncio.Event(), asyncio.Event()
     asked: list[int] = []
 
-    async def produce(request: str, written: Folded) -> AsyncGenerator[Event, None]:
+    async def produce(opening: Opening, written: Folded) -> AsyncGenerator[Event, None]:
         asked.append(written.chunks)
         try:
             yield Text("a")

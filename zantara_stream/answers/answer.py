@@ -21,8 +21,8 @@ from .writer import Writer
 
 logger = logging.getLogger(__name__)
 
-# Writes the rest of an answer: what was asked, as its opening has it, and what has been written so far.
-Produce = Callable[[str, Folded], AsyncGenerator[Event, None]]
+# Writes the rest of an answer: its opening, which has what was asked, and what has been written so far.
+Produce = Callable[[Opening, Folded], AsyncGenerator[Event, None]]
 
 PAUSES = (0.5, 1.0, 2.0)  # seconds before each try to go on after the model broke off, with as much jitter
 ARRIVAL = 1.0  # seconds until the first reader comes, at least: it is on its way when the answer is begun
@@ -96,7 +96,7 @@ class Answer:
     async def _attempt(self, writer: Writer, produce: Produce) -> None:
         written = fold(writer.frames())
         written.usage = self._usage
-        async with aclosing(produce(self.opening.request, written)) as events:
+        async with aclosing(produce(self.opening, written)) as events:
             async for event in events:
                 writer.append(event)
                 if writer.behind:

@@ -44,22 +44,39 @@ def parse_event_id(event_id: str) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked: `question` identifies it, `request` is what its producer needs."""
+    """What is asked, and by whom ("" for nobody known); `request` is what its producer needs."""
 
     question: str
     request: str = ""
     continuity: str = ""
+    owner: str = ""
+
+    @property
+    def name(self) -> str:
+        """What names the answer among all answers; "" where the asker has no name for it."""
+        return f"{self.owner}/{self.continuity}" if self.continuity else ""
 
 
 class Answers:
-    """Every answer that this node writes or shows; `produce` writes them, `model` is what does it there."""
+    """Every answer that this node writes or shows; `produce` writes them, `model` is what does it there.
 
-    def __init__(self, journal: Journal, produce: Produce, lifetimes: Lifetimes | None = None, model: str = "") -> None:
+    `ended` is called with each answer whose end was recorded here.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        produce: Produce,
+        lifetimes: Lifetimes | None = None,
+        model: str = "",
+        ended: Callable[[Answer], object] = lambda answer: None,
+    ) -> None:
         self.journal = journal
         self.lifetimes = lifetimes or Lifetimes()
         self.draining = False
         self._produce = produce
         self._model = model
+        self._ended = ended
         self._answers: dict[str, Answer] = {}
         self._running: set[Answer] = set()
         self._cached: OrderedDict[str, None] = OrderedDict()  # closed and unread, the longest unread first
@@ -87,11 +104,11 @@ class Answers:
         if not asked.continuity:
             # Also in a task: one who leaves while it is recorded must not leave a record that nobody knows of.
             return await self._once(f"new {secrets.token_hex(8)}", self._create(asked, admit))
-        return _same(await self._once(f"continuity {asked.continuity}", self._named(asked, admit)), asked)
+        return _same(await self._once(f"continuity {asked.name}", self._named(asked, admit)), asked)
 
     async def named(self, asked: Asked) -> Answer | None:
         """The answer that `continuity` names, if there is one. Raises `ContinuityConflict`, as `ask` does."""
-        answer = await self._existing(asked.continuity)
+        answer = await self._existing(asked)
         return None if answer is None else _same(answer, asked)
 
     async def _once(self, what: str, opening: Coroutine[Any, Any, Answer]) -> Answer:
@@ -110,20 +127,21 @@ class Answers:
             task.exception()  # whoever still waits raises it
 
     async def _named(self, asked: Asked, admit: Callable[[], object]) -> Answer:
-        existing = await self._existing(asked.continuity)
+        existing = await self._existing(asked)
         return existing if existing is not None else await self._create(asked, admit)
 
-    async def _existing(self, continuity: str) -> Answer | None:
-        answer = await self.journal.named(continuity) if continuity else None
-        return None if answer is None else await self.get(answer)
+    async def _existing(self, asked: Asked) -> Answer | None:
+        answer = await self.journal.named(asked.name) if asked.name else None
+        return None if answer is None else await self.get(answer, asked.owner)
 
     async def _create(self, asked: Asked, admit: Callable[[], object]) -> Answer:
         self.admit()
         admit()
-        opening = Opening(secrets.token_urlsafe(16), asked.question, asked.request, asked.continuity, time.time())
+        answer, began = secrets.token_urlsafe(16), time.time()
+        opening = Opening(answer, asked.question, asked.request, asked.name, began, asked.owner)
         lease = await self.journal.create(opening)
         if isinstance(lease, str):
-            return await self.get(lease)
+            return await self.get(lease, asked.owner)
         return self._write(lease, Stored(opening, ()))
 
     def _write(self, lease: Lease, stored: Stored) -> Answer:
@@ -134,28 +152,29 @@ class Answers:
 
     # --------------------------------------------------------------------------------------------- finding
 
-    async def find(self, event_id: str) -> tuple[Answer, int]:
-        """The answer and offset that an event id names. Raises `AnswerExpired`."""
+    async def find(self, event_id: str, owner: str = "") -> tuple[Answer, int]:
+        """The answer and offset that an event id names. Raises `AnswerExpired`, for what is another's too."""
         name, offset = parse_event_id(event_id)
-        answer = await self.get(name)
+        answer = await self.get(name, owner)
         if offset > answer.log.tail and answer.state == FOLLOWED:
             # Whoever comes from the node that writes it may have seen more than this one has.
-            answer = await self._once(f"answer {name}", self._load(name))
+            answer = await self._once(f"answer {owner}/{name}", self._load(name, owner))
         if offset > answer.log.tail:
             raise AnswerExpired
         return answer, offset
 
-    async def get(self, name: str) -> Answer:
-        """The answer of that id. Raises `AnswerExpired`."""
+    async def get(self, name: str, owner: str = "") -> Answer:
+        """The answer of that id, if it is that owner's. Raises `AnswerExpired`."""
         answer = self._answers.get(name)
-        if answer is not None and (answer.state != FOLLOWED or answer.log.readers):
+        if answer is not None and answer.opening.owner == owner and (answer.state != FOLLOWED or answer.log.readers):
             return answer
         if not _ANSWER.fullmatch(name):
             raise AnswerExpired
-        return await self._once(f"answer {name}", self._load(name))
+        # Another's is asked of the journal as an unknown one is: neither what comes nor when tells them apart.
+        return await self._once(f"answer {owner}/{name}", self._load(name, owner))
 
-    async def _load(self, name: str) -> Answer:
-        stored = await self.journal.find(name)
+    async def _load(self, name: str, owner: str) -> Answer:
+        stored = await self.journal.find(name, owner)
         if stored is None:
             raise AnswerExpired
         return self._show(stored)
@@ -172,8 +191,10 @@ class Answers:
     def _changed(self, answer: Answer) -> None:
         if answer.state == RUNNING:
             self._running.add(answer)
-        else:
+        elif answer in self._running:
             self._running.discard(answer)
+            if answer.state == CLOSED:
+                self._ended(answer)
         if answer.state == LEFT:
             self._answers.pop(answer.id, None)
         elif answer.state == CLOSED and not answer.log.readers:
@@ -211,7 +232,7 @@ class Answers:
             del self._answers[name]
         self._idle = idle
         for answer in tuple(a for a in self._answers.values() if a.state == FOLLOWED and a.log.readers):
-            stored = await self.journal.find(answer.id)
+            stored = await self.journal.find(answer.id, answer.opening.owner)
             if answer.state != FOLLOWED:
                 continue
             if stored is None:

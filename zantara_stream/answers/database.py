@@ -10,7 +10,6 @@ that was set back since, and counts as run out.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -18,10 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import sqlite_file
 from .events import closes, split
 from .journal import Fenced, Lease, Opening, Stored, add
 
-APPLICATION, VERSION = 0x5A535452, 1
+APPLICATION, VERSION = 0x5A535452, 2
 BUSY = 3.0  # seconds to wait for another process's lock
 PROBE = 256 * 1024  # bytes that must fit for the file to count as writable
 
@@ -36,7 +36,8 @@ SCHEMA = f"""
         lease_ends REAL NOT NULL,
         place INTEGER NOT NULL,     -- no commit before it holds events of this answer
         closed REAL,                -- from when its retention counts
-        frames BLOB
+        frames BLOB,
+        owner TEXT NOT NULL DEFAULT ''
     ) STRICT;
     CREATE INDEX unfinished ON answers (place) WHERE closed IS NULL;
     CREATE INDEX finished ON answers (closed) WHERE closed IS NOT NULL;
@@ -44,7 +45,14 @@ SCHEMA = f"""
     PRAGMA application_id = {APPLICATION};
     PRAGMA user_version = {VERSION};
 """
-_OPENING = "answer, question, request, coalesce(continuity, ''), started"
+# From version 1, whose answers were anybody's: continuity ids are names among their owner's since.
+OWNERS = f"""
+    ALTER TABLE answers ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+    UPDATE answers SET continuity = '/' || continuity,
+        question = CASE WHEN json_valid(request) THEN coalesce(request ->> '$.query', question) ELSE question END;
+    PRAGMA user_version = {VERSION};
+"""
+_OPENING = "answer, question, request, coalesce(continuity, ''), started, owner"
 _NAMED = "answer IN (SELECT value FROM json_each(?))"
 _LEASED = "(answer, token) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))"
 _NOWHERE = 2**63 - 1  # behind every place
@@ -77,9 +85,7 @@ class Database:
 
     def open(self) -> None:
         """Create the file or open it. Raises `sqlite3.Error` or `OSError`."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        # Questions and answers are nobody's business but the server's.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        sqlite_file.make(self._path)
         self._db = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         try:
             self._make_ready()
@@ -90,13 +96,15 @@ class Database:
     def _make_ready(self) -> None:
         with self._transaction("DEFERRED"):
             self._is_new()  # before a file of something else would be changed
-        self._db.execute("PRAGMA journal_mode = WAL")
+        sqlite_file.write_ahead(self._db, BUSY)
         self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing; a power cut may lose the end
         self._db.execute("PRAGMA secure_delete = FAST")
         with self._transaction():
-            if self._is_new():
-                for statement in SCHEMA.split(";"):
-                    self._db.execute(statement)
+            for statement in (SCHEMA if self._is_new() else self._changes()).split(";"):
+                self._db.execute(statement)
+
+    def _changes(self) -> str:
+        return OWNERS if self._number("PRAGMA user_version") == 1 else ""
 
     def _is_new(self) -> bool:
         """Whether nothing is in the file yet. Raises `sqlite3.Error` where it is no journal of this version."""
@@ -105,7 +113,7 @@ class Database:
             return True
         if application != APPLICATION:
             raise sqlite3.DatabaseError("the file is a database of something else")
-        if version != VERSION:
+        if version not in (1, VERSION):
             raise sqlite3.DatabaseError(f"the file has version {version}; this server reads version {VERSION}")
         return False
 
@@ -184,7 +192,7 @@ class Database:
                 return existing
             self._db.execute(
                 "INSERT INTO answers"
-                " SELECT ?, ?, ?, ?, ?, 1, ?, coalesce(max(seq), 0) + 1, NULL, NULL FROM sqlite_sequence",
+                " SELECT ?, ?, ?, ?, ?, 1, ?, coalesce(max(seq), 0) + 1, NULL, NULL, ? FROM sqlite_sequence",
                 (
                     opening.answer,
                     opening.question,
@@ -192,6 +200,7 @@ class Database:
                     opening.continuity or None,
                     opening.started,
                     time.time() + self._lease,
+                    opening.owner,
                 ),
             )
         self._held[opening.answer] = _Held(1, [])
@@ -237,9 +246,10 @@ class Database:
 
     # ---------------------------------------------------------------------------------------------- reading
 
-    def find(self, answer: str) -> Stored | None:
-        """The answer of that id."""
-        row = self._db.execute(f"SELECT {_OPENING}, frames FROM answers WHERE answer = ?", (answer,)).fetchone()
+    def find(self, answer: str, owner: str) -> Stored | None:
+        """The answer of that id, if it is that owner's."""
+        query = f"SELECT {_OPENING}, frames FROM answers WHERE answer = ? AND owner = ?"
+        row = self._db.execute(query, (answer, owner)).fetchone()
         if row is None:
             return None
         *opening, frames = row

@@ -28,8 +28,9 @@ Committed = Callable[[Lost | None], None]
 class Opening:
     """What an answer begins with.
 
-    `question` identifies what was asked and `continuity` (or "") the asker's name for the answer;
-    `request` is whatever its producer needs to write it, and is not kept longer than that.
+    `question` is what was asked and `continuity` (or "") the asker's name for the answer; `request` is whatever its
+    producer needs to write it, and is not kept longer than that. `owner` is whose it is: nobody else's door finds it,
+    and one of "" is found by whoever has its id.
     """
 
     answer: str
@@ -37,6 +38,7 @@ class Opening:
     request: str = ""
     continuity: str = ""
     started: float = 0.0  # unix seconds
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,8 @@ class Journal(Protocol):
         """
         ...
 
-    async def find(self, answer: str) -> Stored | None:
-        """The answer of that id."""
+    async def find(self, answer: str, owner: str = "") -> Stored | None:
+        """The answer of that id, if it is that owner's: another's is looked for as one that nobody has."""
         ...
 
     async def named(self, continuity: str) -> str | None:

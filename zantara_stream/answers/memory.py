@@ -79,10 +79,10 @@ class MemoryJournal:
         kept.closed, kept.since = closes(frame), time.monotonic()
         committed(None)
 
-    async def find(self, answer: str) -> Stored | None:
-        """The answer of that id."""
+    async def find(self, answer: str, owner: str = "") -> Stored | None:
+        """The answer of that id, if it is that owner's."""
         kept = self._store.answers.get(answer)
-        return kept.stored if kept is not None else None
+        return kept.stored if kept is not None and kept.opening.owner == owner else None
 
     async def named(self, continuity: str) -> str | None:
         """The id of the answer that a continuity id names."""

@@ -140,9 +140,9 @@ class SqliteJournal:
         """Begin an answer, or name the one that is there."""
         return await self._write(partial(self._database.create, opening))
 
-    async def find(self, answer: str) -> Stored | None:
-        """The answer of that id."""
-        return await self._run(partial(self._database.find, answer))
+    async def find(self, answer: str, owner: str = "") -> Stored | None:
+        """The answer of that id, if it is that owner's."""
+        return await self._run(partial(self._database.find, answer, owner))
 
     async def named(self, continuity: str) -> str | None:
         """The id of the answer that a continuity id names."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..people.person import NOBODY, Person
 from ..retrieval.passages import Passage
 from ..retrieval.search import Hit
 from ..retrieval.served import Served
@@ -30,7 +31,8 @@ class Prompt:
     """A question with what was found for it, best first; `language` is the likely one of the question.
 
     `written` is the text that an answer broke off after: what is wanted is the rest of it. `served` is the build
-    in which the passages were found.
+    in which the passages were found. `facts` are sentences that the person said about themself, `summary` stands for
+    the turns before the history.
     """
 
     query: str
@@ -40,6 +42,9 @@ class Prompt:
     small_talk: str = ""  # its kind, where the question is none
     written: str = ""
     served: Served | None = None
+    person: Person = NOBODY
+    facts: tuple[str, ...] = ()
+    summary: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,239 @@
+"""What was asked and answered, conversation by conversation.
+
+A turn is begun when its answer is, and ended when its answer's log has closed, by whichever process sees it closed:
+so neither a dropped line nor a restart leaves a hole. Every question is one person's; a session id names a
+conversation among theirs alone, so what is somebody else's is looked for as what nobody has.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .rows import AnyRow, insert_missing, storable
+from .store import Store
+from .tables import conversations, turns
+
+MOST = 200  # conversations of a person; the longest unused go
+MOST_OF_NOBODY = 20_000  # of all who are not known, together
+LONGEST = 400  # turns of a conversation; the oldest go
+TITLE = 80  # characters
+RUNNING, LOST = "running", "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question and what was answered. `text` is empty while it is being written.
+
+    `state` is running, complete, stopped, failed, or lost where its answer was forgotten before it was recorded.
+    `remembers` says whether memory may learn from the question. `details` are the answer's model, sources and so on.
+    """
+
+    answer: str
+    owner: str
+    session: str
+    question: str
+    asked: float  # unix seconds
+    remembers: bool = False
+    state: str = RUNNING
+    ended: float | None = None
+    text: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What came before a turn: the summary of the oldest, the turns after those, and the answers still open."""
+
+    summary: str = ""
+    turns: tuple[Turn, ...] = ()
+    unfinished: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation as a whole."""
+
+    session: str
+    title: str
+    created: float
+    updated: float
+    count: int  # of turns
+    summary: str = ""
+    turns: tuple[Turn, ...] = ()
+
+
+class Conversations:
+    """The conversations of everybody, each asked for by its owner's key and session id."""
+
+    def __init__(self, store: Store, retention: float) -> None:
+        self._store = store
+        self._retention = retention  # seconds that an unused one is kept
+
+    async def begin(self, turn: Turn) -> None:
+        """Record that a question was asked, once. One that was asked before its conversation was deleted is not."""
+        async with self._store.writing() as connection:
+            if turn.session and not await _entered(connection, turn):
+                return
+            await insert_missing(connection, turns, **_row(turn))
+
+    async def earlier(self, turn: Turn) -> Earlier:
+        """What was asked and answered before it in its conversation."""
+        kept = _of(turn.owner, turn.session)
+        async with self._store.reading() as connection:
+            row = (await connection.execute(select(conversations).where(*_named(turn)))).one_or_none()
+            if row is None:
+                return Earlier()
+            later = turns.c.asked > row.summarised, turns.c.asked <= turn.asked, turns.c.answer != turn.answer
+            found = await connection.execute(select(turns).where(*kept, *later).order_by(turns.c.asked))
+        before = [_turn(kept) for kept in found]
+        unfinished = tuple(one.answer for one in before if one.ended is None)
+        return Earlier(row.summary, tuple(one for one in before if one.text), unfinished)
+
+    async def end(self, answer: str, state: str, text: str = "", details: Mapping[str, Any] | None = None) -> bool:
+        """Record how a turn ended; whether this call did. One outside of conversations is then forgotten."""
+        values: dict[str, Any] = {"state": state, "ended": time.time()}
+        values |= storable({"text": text, "details": dict(details or {})})
+        async with self._store.writing() as connection:
+            this = turns.c.answer == answer, turns.c.ended.is_(None)
+            ended = (await connection.execute(update(turns).where(*this).values(values).returning(turns))).one_or_none()
+            if ended is None:
+                return False
+            if ended.session:
+                used = update(conversations).where(*_named(ended)).values(updated=values["ended"])
+                await connection.execute(used)
+            else:
+                await connection.execute(delete(turns).where(turns.c.answer == answer))
+            return True
+
+    async def turn(self, answer: str) -> Turn | None:
+        """The turn of an answer."""
+        async with self._store.reading() as connection:
+            row = (await connection.execute(select(turns).where(turns.c.answer == answer))).one_or_none()
+        return None if row is None else _turn(row)
+
+    async def unfinished(self, before: float) -> list[Turn]:
+        """The turns without an end that were asked before then."""
+        async with self._store.reading() as connection:
+            found = select(turns).where(turns.c.ended.is_(None), turns.c.asked < before).order_by(turns.c.asked)
+            return [_turn(row) for row in await connection.execute(found)]
+
+    async def listed(self, owner: str) -> list[Conversation]:
+        """Those of a person, the last used first, without their turns."""
+        number = func.count(turns.c.answer).label("number")
+        of_it = (turns.c.owner == conversations.c.owner) & (turns.c.session == conversations.c.session)
+        query = select(conversations, number).join(turns, of_it).where(conversations.c.owner == owner)
+        query = query.group_by(*conversations.c).order_by(conversations.c.updated.desc())
+        async with self._store.reading() as connection:
+            return [_conversation(row, row.number) for row in await connection.execute(query)]
+
+    async def read(self, owner: str, session: str) -> Conversation | None:
+        """The whole conversation."""
+        named = conversations.c.owner == owner, conversations.c.session == session
+        async with self._store.reading() as connection:
+            row = (await connection.execute(select(conversations).where(*named))).one_or_none()
+            found = await connection.execute(select(turns).where(*_of(owner, session)).order_by(turns.c.asked))
+        spoken = tuple(_turn(kept) for kept in found)
+        return _conversation(row, len(spoken), spoken) if row is not None and spoken else None
+
+    async def delete(self, owner: str, session: str) -> bool:
+        """Forget a conversation, and what is still being answered in it too; whether there was one."""
+        named = conversations.c.owner == owner, conversations.c.session == session
+        blank = {"title": "", "summary": "", "summarised": 0.0, "cleared": time.time()}
+        async with self._store.writing() as connection:
+            await connection.execute(update(conversations).where(*named).values(blank))
+            gone = await connection.execute(delete(turns).where(*_of(owner, session)))
+        return gone.rowcount > 0
+
+    async def summarise(self, owner: str, session: str, summary: str, until: float) -> None:
+        """Let a summary stand for the turns asked until then."""
+        named = conversations.c.owner == owner, conversations.c.session == session
+        newer = conversations.c.summarised < until, conversations.c.cleared < until
+        values = {"summary": storable(summary), "summarised": until}
+        async with self._store.writing() as connection:
+            await connection.execute(update(conversations).where(*named, *newer).values(values))
+
+    async def expire(self) -> None:
+        """Forget the conversations that nobody has used for as long as they are kept."""
+        old = conversations.c.updated < time.time() - self._retention
+        async with self._store.writing() as connection:
+            found = (await connection.execute(select(conversations.c.owner, conversations.c.session).where(old))).all()
+            await _forget(connection, found)
+
+
+async def _entered(connection: AsyncConnection, turn: Turn) -> bool:
+    """Make sure that its conversation is there; False where that was deleted since the question was asked."""
+    times = {"created": turn.asked, "updated": turn.asked, "cleared": 0.0, "summarised": 0.0}
+    title = storable(" ".join(turn.question.split())[:TITLE])
+    keys = {"owner": turn.owner, "session": turn.session}
+    if await insert_missing(connection, conversations, **keys, title=title, summary="", **times):
+        await _bound(connection, turn)
+        return True
+    row = (await connection.execute(select(conversations).where(*_named(turn)).with_for_update())).one()
+    if turn.asked <= row.cleared:
+        return False
+    fresh = {} if row.title else {"title": title, "created": turn.asked}
+    await connection.execute(update(conversations).where(*_named(turn)).values(updated=time.time(), **fresh))
+    await _shorten(connection, turn)
+    return True
+
+
+async def _bound(connection: AsyncConnection, turn: Turn) -> None:
+    """Let the longest unused conversations go where one has become too many."""
+    most = MOST if turn.owner else MOST_OF_NOBODY
+    used = select(conversations.c.owner, conversations.c.session).where(conversations.c.owner == turn.owner)
+    spare = used.order_by(conversations.c.updated.desc(), conversations.c.session).offset(most)
+    await _forget(connection, (await connection.execute(spare)).all())
+
+
+async def _shorten(connection: AsyncConnection, turn: Turn) -> None:
+    """Let the oldest turns go where one is about to become too many."""
+    kept = select(turns.c.asked).where(*_of(turn.owner, turn.session))
+    oldest = kept.order_by(turns.c.asked.desc()).offset(LONGEST - 1).limit(1)
+    limit = (await connection.execute(oldest)).scalar_one_or_none()
+    if limit is not None:
+        await connection.execute(delete(turns).where(*_of(turn.owner, turn.session), turns.c.asked <= limit))
+
+
+async def _forget(connection: AsyncConnection, found: Sequence[AnyRow]) -> None:
+    for owner, session in found:
+        await connection.execute(delete(turns).where(*_of(owner, session)))
+        named = conversations.c.owner == owner, conversations.c.session == session
+        await connection.execute(delete(conversations).where(*named))
+
+
+def _of(owner: str, session: str) -> tuple[Any, Any]:
+    return turns.c.owner == owner, turns.c.session == session
+
+
+def _named(turn: Turn | AnyRow) -> tuple[Any, Any]:
+    return conversations.c.owner == turn.owner, conversations.c.session == turn.session
+
+
+def _row(turn: Turn) -> dict[str, Any]:
+    return {
+        "answer": turn.answer,
+        "owner": turn.owner,
+        "session": turn.session,
+        "question": storable(turn.question),
+        "asked": turn.asked,
+        "remembers": int(turn.remembers),
+        "state": turn.state,
+        "ended": turn.ended,
+        "text": turn.text,
+        "details": dict(turn.details),
+    }
+
+
+def _turn(row: AnyRow) -> Turn:
+    values = dict(row._mapping)
+    return Turn(**{**values, "remembers": bool(values["remembers"])})
+
+
+def _conversation(row: AnyRow, count: int, spoken: tuple[Turn, ...] = ()) -> Conversation:
+    return Conversation(row.session, row.title, row.created, row.updated, count, row.summary, spoken)

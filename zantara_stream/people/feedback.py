@@ -1,0 +1,65 @@
+"""What people thought of answers, kept with the answer itself, which is forgotten long before anybody evaluates."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from .rows import storable, upsert
+from .store import Store
+from .tables import feedback
+
+PAGE = 500  # rows read at once
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A rating from 1 to 5 of an answer; `details` are its model, sources and citations."""
+
+    answer: str
+    rating: int
+    comment: str
+    question: str
+    text: str
+    details: Mapping[str, Any]
+    given: float = 0.0  # unix seconds
+
+
+class Feedbacks:
+    """All feedback; one of a person and an answer, the last."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def give(self, owner: str, given: Feedback) -> None:
+        """Keep it in the place of what the same person thought of the same answer before."""
+        values = {
+            "answer": given.answer,
+            "owner": owner,
+            "rating": given.rating,
+            "comment": given.comment,
+            "given": time.time(),
+            "question": given.question,
+            "text": given.text,
+            "details": dict(given.details),
+        }
+        async with self._store.writing() as connection:
+            await upsert(connection, feedback, **storable(values))
+
+    async def all(self) -> AsyncIterator[Feedback]:
+        """All of it, the oldest first, and not whose it is."""
+        columns = [column for column in feedback.c if column.name != "owner"]
+        query = select(*columns).order_by(feedback.c.given, feedback.c.answer, feedback.c.owner)
+        offset = 0
+        while True:
+            async with self._store.reading() as connection:
+                rows = (await connection.execute(query.limit(PAGE).offset(offset))).all()
+            for row in rows:
+                yield Feedback(**row._mapping)
+            if len(rows) < PAGE:
+                return
+            offset += PAGE
