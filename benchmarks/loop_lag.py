@@ -32,7 +32,7 @@ from tempfile import TemporaryDirectory
 
 from aiohttp import ClientSession, TCPConnector
 
-from zantara_stream import app
+from zantara_stream import serving
 from zantara_stream.config import MEMORY, Settings
 from zantara_stream.retrieval import steady
 from zantara_stream.retrieval.building import build
@@ -67,8 +67,8 @@ async def serve_watched(index: Path, interval: float | None) -> None:
     if interval is not None:
         steady.SWITCH_INTERVAL = interval
     watching = asyncio.create_task(watch())
-    settings = Settings(index=index, port=0, journal=MEMORY, model="extractive")
-    await app.serve(settings, lambda line: print(line, flush=True))
+    settings = Settings(index=index, port=0, journal=MEMORY, database_url=MEMORY, model="extractive")
+    await serving.serve(settings, lambda line: print(line, flush=True))
     watching.cancel()
     print(json.dumps(seen))
 

@@ -16,12 +16,13 @@ from typing import Any
 from aiohttp import ClientResponse, ClientSession, web
 
 from zantara_stream.answers.answers import Answers
-from zantara_stream.app import ANSWERS, create_app, make_runner
+from zantara_stream.app import ANSWERS, create_app
 from zantara_stream.config import MEMORY, Settings
 from zantara_stream.generation.answerer import Answerer
 from zantara_stream.retrieval.encoder import Encoder, Vectors
 from zantara_stream.retrieval.library import Library
 from zantara_stream.retrieval.opened import LoadEncoder
+from zantara_stream.serving import make_runner
 from zantara_stream.testing import EventReader, HashingEmbedder, ScriptedAnswerer, StreamEvent
 
 STREAM, CHAT, SEARCH = "/bali-zero/chat-stream", "/bali-zero/chat", "/bali-zero/search"
@@ -187,7 +188,7 @@ async def starting(
     """A server that listens, and may still be opening its index; its answers end with it unless a journal is named."""
     library = WatchedLibrary(index) if embedder is None else WatchedLibrary(index, lambda folder: embedder)
     answerer = answerer or ScriptedAnswerer("Hello, ", "world")
-    settings = {"journal": MEMORY, **settings}
+    settings = {"journal": MEMORY, "database_url": MEMORY, **settings}
     app = create_app(Settings(index=index, port=0, **settings), library=library, answerer=answerer)
     runner = make_runner(app)
     await runner.setup()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -10,15 +11,17 @@ from typing import Any
 import pytest
 from messages_api import MessagesAPI, http_error
 
-from zantara_stream import app, cli, terminal
+from zantara_stream import cli, serving, terminal
 from zantara_stream.cli import main
 from zantara_stream.config import Settings, variable
 from zantara_stream.errors import ModelOverloaded
+from zantara_stream.people.feedback import Feedback, Feedbacks
+from zantara_stream.people.store import Store
 from zantara_stream.retrieval.library import Library
 from zantara_stream.terminal import check
 from zantara_stream.testing import HashingEmbedder, ScriptedAnswerer
 
-COMMANDS = ["serve", "ask", "check"]
+COMMANDS = ["serve", "ask", "feedback", "check"]
 QUESTION = "How is late renewal of a permit fined?"
 
 
@@ -29,6 +32,7 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ZANTARA_JOURNAL", f"sqlite:///{tmp_path}/var/answers.db")  # not into the working folder
+    monkeypatch.setenv("ZANTARA_DATABASE_URL", f"sqlite:///{tmp_path}/var/people.db")
 
 
 @pytest.fixture
@@ -149,7 +153,7 @@ def test_serve_checks_the_index_and_then_serves(
         served.append(settings)
         announce("Here it is")
 
-    monkeypatch.setattr(app, "serve", serve)
+    monkeypatch.setattr(serving, "serve", serve)
     assert main(["serve", "--index", str(sample_index), "--port", "0"]) == 0
     assert served[0].index == sample_index
     assert capsys.readouterr().out == "Here it is\n"
@@ -232,22 +236,75 @@ def test_check_says_of_each_part_that_it_is_fine(sample_index: Path, capsys: pyt
     assert main(["check", "--index", str(sample_index)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines[:1]] == [["settings", "fine"]]
-    assert [line.split()[0] for line in lines] == ["settings", "journal", "index", "model"]
+    assert [line.split()[0] for line in lines] == ["settings", "journal", "store", "people", "index", "model"]
     assert all("fine" in line for line in lines)
     assert "answers.db, answers are kept for 86400 seconds" in lines[1]
     build = (sample_index / "CURRENT").read_text().strip()
-    assert build in lines[2]
-    assert "all-MiniLM-L6-v2" in lines[2]
-    assert "extractive" in lines[3]
-    assert "ANTHROPIC_API_KEY" in lines[3]
+    assert "people.db, unused conversations are kept for 2592000 seconds, memory is on" in lines[2]
+    assert "nobody is asked who they are; 0 collaborators" in lines[3]
+    assert build in lines[4]
+    assert "all-MiniLM-L6-v2" in lines[4]
+    assert "extractive" in lines[5]
+    assert "ANTHROPIC_API_KEY" in lines[5]
+
+
+def told(part: str, shown: str) -> str:
+    """What is said of that part."""
+    return next(line for line in shown.splitlines() if line.split()[0] == part)
+
+
+def test_check_says_how_people_are_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = str(Path(__file__).parent.parent / "collaborators.example.toml")
+    monkeypatch.setenv("ZANTARA_JWT_SECRET", "0123456789abcdef0123456789abcdef")
+    main(["check", "--auth", "jwt", "--collaborators", example])
+    assert told("people", capsys.readouterr().out) == "people    fine: by tokens (HS256); 4 collaborators"
+    monkeypatch.delenv("ZANTARA_JWT_SECRET")
+    main(["check", "--trust-email", "true"])
+    assert "by user_email, which a proxy verifies" in told("people", capsys.readouterr().out)
+    (tmp_path / "keys.json").write_text("{}")
+    assert main(["check", "--auth", "jwt", "--jwt-jwks", str(tmp_path / "keys.json")]) == 1
+    assert "ZANTARA_JWT_JWKS" in told("people", capsys.readouterr().out)
+
+
+def test_check_says_that_the_store_cannot_be_used_and_no_password(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZANTARA_DATABASE_URL", "postgresql://me:hunter2hunter2@127.0.0.1:1/people")
+    assert main(["check"]) == 1
+    shown = capsys.readouterr()
+    assert "ZANTARA_DATABASE_URL='postgresql://me:***@127.0.0.1:1/people': " in told("store", shown.out)
+    assert "hunter2" not in shown.out + shown.err
+
+
+def test_check_says_that_others_could_ask_without_being_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--host", "0.0.0.0"]) == 1
+    assert "ZANTARA_ALLOW_ANONYMOUS" in told("settings", capsys.readouterr().out)
+
+
+async def test_feedback_is_printed_for_evaluation_without_whose_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/people.db"
+    store = Store(url)
+    await store.open()
+    given = Feedback("A" * 22, 2, "Too short.\n", "What?", "This.", {"sources": [{"document": "a.md"}]})
+    await Feedbacks(store).give("anna", given)
+    await store.close()
+    assert await terminal.feedback(Settings(database_url=url)) == 0
+    shown = capsys.readouterr().out
+    (line,) = map(json.loads, shown.splitlines())
+    assert (line["question"], line["rating"], line["details"]) == ("What?", 2, {"sources": [{"document": "a.md"}]})
+    assert "anna" not in shown
 
 
 def test_check_says_what_to_do_and_looks_at_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--index", str(tmp_path / "nowhere"), "--model", "claude-opus-5-5"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].startswith("index     There is no index in")
-    assert "build_index.py" in lines[2]
-    assert lines[3].startswith("model     ZANTARA_MODEL='claude-opus-5-5' needs a key")
+    assert lines[4].startswith("index     There is no index in")
+    assert "build_index.py" in lines[4]
+    assert lines[5].startswith("model     ZANTARA_MODEL='claude-opus-5-5' needs a key")
 
 
 def test_check_says_that_answers_in_memory_end_with_the_server(capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,7 +348,7 @@ async def test_check_asks_the_provider_for_the_model(
             api.model_reply = http_error(status, retry_after=0)
         monkeypatch.setenv("ANTHROPIC_API_KEY", "test")
         monkeypatch.setenv("ANTHROPIC_BASE_URL", api.url)
-        assert await check(Settings(index=sample_index, journal="memory://")) == code
+        assert await check(Settings(index=sample_index, journal="memory://", database_url="memory://")) == code
         assert all(request.path == "/v1/models/claude-haiku-4-5" for request in api.requests)
     shown = capsys.readouterr().out.splitlines()[-1]
     assert said in shown

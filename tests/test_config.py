@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from zantara_stream.config import DEFAULT_ORIGINS, Settings, load_settings, settings_table, variable
+from zantara_stream.config import DEFAULT_ORIGINS, Settings, check_exposure, load_settings, settings_table, variable
 from zantara_stream.errors import ConfigError
 
+SECRET = "0123456789abcdef0123456789abcdef"
 TOKEN = "0123456789abcdef-._~+/=z"
 DEFAULTS: dict[str, Any] = {
     "host": "127.0.0.1",
@@ -38,8 +39,17 @@ DEFAULTS: dict[str, Any] = {
     "max_readers": 1000,
     "max_log": 1_048_576,
     "admin_token": "",
+    "database_url": "sqlite:///var/people.db",
     "auth": "off",
-    "trust_email": "false",
+    "jwt_secret": "",
+    "jwt_jwks": "",
+    "jwt_issuer": "",
+    "jwt_audience": "",
+    "trust_email": False,
+    "allow_anonymous": False,
+    "collaborators": None,
+    "memory": "on",
+    "conversation_retention": 2_592_000.0,
     "rate_limit": "off",
 }
 
@@ -72,7 +82,22 @@ GOOD: list[tuple[str, str, Any]] = [
     ("max_log", "1000", 1000),
     ("admin_token", TOKEN, TOKEN),
     ("auth", "Off", "off"),
-    ("trust_email", " FALSE ", "false"),
+    ("auth", " JWT ", "jwt"),
+    ("database_url", " memory:// ", "memory://"),
+    ("database_url", "sqlite:////an/absolute/path.db", "sqlite:////an/absolute/path.db"),
+    ("database_url", "postgresql://me:secret@db.example/people", "postgresql://me:secret@db.example/people"),
+    ("database_url", "postgresql:///people?host=/run/pg", "postgresql:///people?host=/run/pg"),
+    ("jwt_secret", SECRET, SECRET),
+    ("jwt_jwks", "https://a.example/jwks.json", "https://a.example/jwks.json"),
+    ("jwt_issuer", "https://a.example", "https://a.example"),
+    ("jwt_audience", " zantara ", "zantara"),
+    ("trust_email", " TRUE ", True),
+    ("trust_email", "false", False),
+    ("allow_anonymous", "true", True),
+    ("collaborators", "people.toml", Path("people.toml")),
+    ("memory", "Explicit", "explicit"),
+    ("memory", "off", "off"),
+    ("conversation_retention", "60", 60.0),
     ("rate_limit", "off", "off"),
 ]
 
@@ -137,8 +162,21 @@ BAD: list[tuple[str, str, str]] = [
     ("admin_token", f"{TOKEN}\n", "at least 24 letters"),
     ("admin_token", f"{TOKEN}ä", "at least 24 letters"),
     ("admin_token", f'"{TOKEN}"', "openssl rand -hex 24"),
-    ("auth", "on", "off (nothing else in this version)"),
-    ("trust_email", "true", "false (nothing else in this version)"),
+    ("auth", "on", "off or jwt"),
+    ("database_url", "var/people.db", "sqlite:///PATH"),
+    ("database_url", "sqlite:///", "sqlite:///PATH"),
+    ("database_url", "postgres://me:secret@db.example/people", "postgresql://USER:PASSWORD@HOST/DATABASE"),
+    ("database_url", "postgresql://db.example", "postgresql://USER:PASSWORD@HOST/DATABASE"),
+    ("database_url", "mysql://db.example/people", "memory://"),
+    ("jwt_secret", SECRET[:31], "at least 32 bytes"),
+    ("jwt_jwks", " ", "not blank"),
+    ("jwt_issuer", "", "not blank"),
+    ("jwt_audience", "", "not blank"),
+    ("trust_email", "yes", "true or false"),
+    ("allow_anonymous", "1", "true or false"),
+    ("collaborators", " ", "not blank"),
+    ("memory", "true", "on or explicit or off"),
+    ("conversation_retention", "59", "a number of seconds from 60 to 3153600000"),
     ("rate_limit", "60", "off (nothing else in this version)"),
 ]
 
@@ -148,6 +186,15 @@ NAMES = [setting.name for setting in fields(Settings)]
 def loaded(**environment: str) -> Settings:
     """The settings of an environment, whose keys are given by field name."""
     return load_settings({variable(name): value for name, value in environment.items()})
+
+
+def beside(name: str, text: str) -> dict[str, str]:
+    """What must be set too for that setting to make sense."""
+    if name == "auth" and "jwt" in text.lower():
+        return {"jwt_secret": SECRET}
+    if name in ("jwt_secret", "jwt_jwks"):
+        return {"auth": "jwt"}
+    return {"auth": "jwt", "jwt_secret": SECRET} if name.startswith("jwt_") else {}
 
 
 def settings_file(folder: Path, text: str) -> Path:
@@ -170,18 +217,19 @@ def test_defaults(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "text", "value"), GOOD)
 def test_a_setting_is_read_from_the_environment(name: str, text: str, value: Any) -> None:
-    assert getattr(loaded(**{name: text}), name) == value
+    assert getattr(loaded(**{name: text, **beside(name, text)}), name) == value
 
 
 @pytest.mark.parametrize(("name", "text", "value"), GOOD)
 def test_a_setting_is_read_from_a_file(name: str, text: str, value: Any, tmp_path: Path) -> None:
-    file = settings_file(tmp_path, f"# what it is\n\n{variable(name)}='{text}'\n")
+    lines = [f"{variable(key)}='{value}'\n" for key, value in {name: text, **beside(name, text)}.items()]
+    file = settings_file(tmp_path, "# what it is\n\n" + "".join(lines))
     assert getattr(load_settings({}, file), name) == value
 
 
 @pytest.mark.parametrize(("name", "text", "value"), GOOD)
 def test_a_setting_is_taken_from_the_options(name: str, text: str, value: Any) -> None:
-    assert getattr(load_settings({}, options={name: text}), name) == value
+    assert getattr(load_settings({}, options={name: text, **beside(name, text)}), name) == value
 
 
 @pytest.mark.parametrize(("name", "text", "allowed"), BAD)
@@ -189,10 +237,47 @@ def test_a_bad_value_is_refused_with_its_name_and_what_is_allowed(name: str, tex
     with pytest.raises(ConfigError) as raised:
         loaded(**{name: text})
     message = str(raised.value)
-    shown = "…" if name == "admin_token" else repr(text)
+    shown = "…" if name in ("admin_token", "database_url", "jwt_secret") else repr(text)
     assert message.startswith(f"{variable(name)}={shown} ")
     assert allowed in message
     assert "\n" not in message
+
+
+# What contradicts another setting, or has no effect, with words of what is said.
+TOGETHER: list[tuple[dict[str, str], str]] = [
+    ({"auth": "jwt"}, "neither is set"),
+    ({"auth": "jwt", "jwt_secret": SECRET, "jwt_jwks": "keys.json"}, "both are set"),
+    ({"auth": "jwt", "jwt_secret": SECRET, "trust_email": "true"}, "ZANTARA_TRUST_EMAIL=true is for ZANTARA_AUTH=off"),
+    ({"jwt_secret": SECRET}, "have no effect with ZANTARA_AUTH=off"),
+    ({"jwt_jwks": "keys.json"}, "have no effect with ZANTARA_AUTH=off"),
+    ({"jwt_issuer": "https://a.example"}, "have no effect with ZANTARA_AUTH=off"),
+    ({"jwt_audience": "zantara"}, "have no effect with ZANTARA_AUTH=off"),
+]
+
+
+@pytest.mark.parametrize(("environment", "problem"), TOGETHER)
+def test_settings_that_contradict_each_other_are_refused(environment: dict[str, str], problem: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        loaded(**environment)
+    assert problem in str(raised.value)
+    assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost", "LocalHost"])
+def test_whoever_is_on_this_machine_may_ask_without_being_known(host: str) -> None:
+    check_exposure(Settings(host=host))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com", "192.168.1.2", "localhost.example.com"])
+def test_nobody_else_is_served_without_being_known_unless_told_so(host: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        check_exposure(Settings(host=host))
+    for name in (f"ZANTARA_HOST='{host}'", "ZANTARA_AUTH=jwt", "ZANTARA_ALLOW_ANONYMOUS=true"):
+        assert name in str(raised.value)
+    with pytest.raises(ConfigError):
+        check_exposure(Settings(host=host, trust_email=True))  # whoever goes round the proxy says who they are
+    check_exposure(Settings(host=host, auth="jwt", jwt_secret=SECRET))
+    check_exposure(Settings(host=host, allow_anonymous=True))
 
 
 @pytest.mark.parametrize(

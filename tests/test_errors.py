@@ -30,6 +30,8 @@ CONTRACT: dict[str, tuple[str, int, bool]] = {
     "HandedOver": ("draining", 503, True),
     "Crowded": ("rate_limited", 429, True),
     "JournalUnavailable": ("journal_unavailable", 503, True),
+    "StoreUnavailable": ("store_unavailable", 503, True),
+    "IdentityUnavailable": ("identity_unavailable", 503, True),
     "IndexUnavailable": ("index_unavailable", 503, True),
     "ModelError": ("model_unavailable", 502, False),
     "ModelOverloaded": ("model_overloaded", 503, True),

@@ -31,6 +31,7 @@ from zantara_stream.errors import IndexUnavailable, ModelTimeout
 from zantara_stream.generation.answerer import Answerer, Finish, Part, Prompt, Quote, Turn
 from zantara_stream.generation.extractive import ExtractiveAnswerer
 from zantara_stream.metrics import CITATIONS
+from zantara_stream.people.person import Person
 from zantara_stream.pipeline import PASSAGES, SOURCES, Pipeline, Question
 from zantara_stream.retrieval import builder
 from zantara_stream.retrieval.library import Library
@@ -289,7 +290,7 @@ async def test_the_extractive_answerer_names_what_it_quotes(library: Library) ->
 async def test_the_prompt(library: Library) -> None:
     answerer = ScriptedAnswerer("text")
     history = (Turn("user", "Hello"), Turn("assistant", "Good day"))
-    async for _ in Pipeline(library, answerer).answer(Question(ASKED, history, "someone@example.com")):
+    async for _ in Pipeline(library, answerer).answer(Question(ASKED, history, Person("key"))):
         pass
     (prompt,) = answerer.prompts
     assert (prompt.query, prompt.history, prompt.language, prompt.small_talk) == (ASKED, history, "en", "")
@@ -323,12 +324,18 @@ async def test_a_question_of_no_clear_language_is_answered_in_that_of_the_docume
 ANY = st.text(max_size=20)
 
 
-@given(query=ANY, turns=st.lists(st.tuples(st.sampled_from(["user", "assistant"]), ANY), max_size=4), asker=ANY)
-def test_a_question_is_the_same_after_it_was_text(query: str, turns: list[tuple[str, str]], asker: str) -> None:
-    question = Question(query, tuple(Turn(*turn) for turn in turns), asker)
+@given(query=ANY, turns=st.lists(st.tuples(st.sampled_from(["user", "assistant"]), ANY), max_size=4), key=ANY)
+def test_a_question_is_the_same_after_it_was_text(query: str, turns: list[tuple[str, str]], key: str) -> None:
+    person = Person(key, "Anna", "Ann", "Clerk", "Tax", 2, "it", "VAT")
+    question = Question(query, tuple(Turn(*turn) for turn in turns), person, "session", remembers=False)
     text = question.to_json()
     assert Question.from_json(text) == question
     assert text.encode().decode() == text, "it can be kept anywhere"
+
+
+def test_a_question_of_a_version_before_can_still_be_answered() -> None:
+    kept = '{"query": "What?", "history": [["user", "Hi"]], "asker": "", "level": 0}'
+    assert Question.from_json(kept) == Question("What?", (Turn("user", "Hi"),), remembers=False)
 
 
 # --- Going on with what is written -----------------------------------------------------------------

@@ -1,123 +1,79 @@
-"""The composition root: settings made into an application, and that into a running server."""
+"""The composition root: the parts of a server made into an application."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
-from .answers.answer import Lifetimes
 from .answers.answers import Answers
-from .answers.events import Event
-from .answers.fold import Folded
-from .answers.journal import Journal
-from .answers.memory import MemoryJournal
-from .answers.sqlite import SqliteJournal
 from .answers.tending import tend
-from .config import AUTOMATIC, EXTRACTIVE, MEMORY, SQLITE, Settings
-from .errors import ConfigError, JournalUnavailable
+from .config import Settings
+from .errors import JournalUnavailable
 from .generation.answerer import Answerer
-from .generation.extractive import ExtractiveAnswerer
-from .pipeline import Pipeline, Question
-from .retrieval.embedding import model_name
+from .parts import People, make_answerer, make_answers, make_library, make_people, make_recording
+from .pipeline import Pipeline
+from .recording import Recording
 from .retrieval.library import Library
-from .retrieval.reranker import Reranker
-from .retrieval.steady import steady
+from .web.account import Account
 from .web.admin import Admin
 from .web.answers import AnswersById
+from .web.authentication import Authentication
 from .web.chat import Chat
 from .web.cors import OriginPolicy
 from .web.failures import failures
+from .web.feedback import Ratings
 from .web.operations import Operations, page
 from .web.parameters import BODY_LIMIT
 from .web.search import Search
 from .web.sse import Connections
 
-PARSER_LINE_LIMIT = 256 * 1024  # bytes; beyond parameters.LINE_LIMIT, so that a long line gets our answer with CORS
-PARSER_FIELD_LIMIT = 32 * 1024  # bytes of a header, so that a long Last-Event-ID is answered as an unknown one
-SHUTDOWN_TIMEOUT = 5.0  # seconds for handlers to end once their logs are closed
+ANSWERS = web.AppKey("answers", Answers)
+LIBRARY = web.AppKey("library", Library)
+PEOPLE = web.AppKey("people", People)
+RECORDING = web.AppKey("recording", Recording)
 
 logger = logging.getLogger(__name__)
-
-
-def make_library(settings: Settings) -> Library:
-    """The library of the configured index, not yet open."""
-    reranker = partial(Reranker, settings.reranker) if settings.reranker else None
-    return Library(settings.index, model=model_name(settings.embedding_model), load_reranker=reranker)
-
-
-def make_answerer(settings: Settings, environment: Mapping[str, str] = os.environ) -> Answerer:
-    """The answerer that the settings and the SDK's own variables name. Raises `ConfigError`."""
-    key = environment.get("ANTHROPIC_API_KEY") or environment.get("ANTHROPIC_AUTH_TOKEN")
-    if settings.model == EXTRACTIVE or (settings.model == AUTOMATIC and not key):
-        return ExtractiveAnswerer()
-    base_url = environment.get("ANTHROPIC_BASE_URL")
-    if not key and not base_url:
-        raise ConfigError(
-            f"ZANTARA_MODEL={settings.model!r} needs a key: set ANTHROPIC_API_KEY, "
-            f"or ANTHROPIC_BASE_URL for a local server, or ZANTARA_MODEL={EXTRACTIVE}."
-        )
-    from .generation.claude import DEFAULT_MODEL, ClaudeAnswerer, ClaudeOptions
-
-    # A local server asks for no key, but the SDK does.
-    options = ClaudeOptions(api_key=None if key else "none")
-    return ClaudeAnswerer(settings.model or DEFAULT_MODEL, options)
-
-
-def make_journal(settings: Settings) -> Journal:
-    """The journal that the settings name, not yet open."""
-    if settings.journal == MEMORY:
-        return MemoryJournal(settings.lease)
-    return SqliteJournal(Path(settings.journal.removeprefix(SQLITE)), settings.lease)
 
 
 def create_app(
     settings: Settings, *, library: Library | None = None, answerer: Answerer | None = None
 ) -> web.Application:
-    """The application; its index is opened in the background once it has started."""
-    library = library or make_library(settings)
-    pipeline = Pipeline(library, answerer or make_answerer(settings))
-    answers = make_answers(settings, pipeline)
+    """The application; its index is opened in the background once it has started. Raises `ConfigError`."""
+    library, answerer = library or make_library(settings), answerer or make_answerer(settings)
+    pipeline, people = Pipeline(library, answerer), make_people(settings)
+    recording = make_recording(settings, people, answerer)
+    answers = make_answers(settings, pipeline, recording)
     connections = Connections(settings.heartbeat, settings.max_connections, settings.max_readers)
     policy = OriginPolicy(settings.cors_origins, settings.hosts)
-    app = web.Application(middlewares=[failures, policy.guard], client_max_size=BODY_LIMIT)
-    app[ANSWERS], app[LIBRARY] = answers, library
-    chat, by_id = Chat(answers, pipeline, connections), AnswersById(answers, connections)
-    _routes(app, chat, by_id, Search(library))
-    _operators(app, Admin(library, settings.admin_token), Operations(answers, pipeline, library))
+    trusts = settings.trust_email
+    authentication = Authentication(people.tokens, people.tickets, people.collaborators, trust_email=trusts)
+    app = web.Application(middlewares=[failures, policy.guard, authentication.identify], client_max_size=BODY_LIMIT)
+    app[ANSWERS], app[LIBRARY], app[PEOPLE], app[RECORDING] = answers, library, people, recording
+    chat = Chat(answers, pipeline, connections, authentication)
+    by_id = AnswersById(answers, connections, authentication)
+    _questions(app, chat, by_id, Search(library), Ratings(answers, people.feedback))
+    _account(app, Account(people.conversations, people.memory, people.tickets, settings.memory))
+    _operators(app, Admin(library, settings.admin_token), Operations(answers, pipeline, library, people.store))
     policy.install(app)
     tending = partial(tend, answers, settings.lease / 4, pipeline.check)
-    work: list[Callable[[], Coroutine[Any, Any, None]]] = [connections.beat, library.serve, tending]
-    app.cleanup_ctx.extend([_journal, partial(_background, work=work)])
-    app.on_shutdown.append(_close_logs)
+    _lifetime(app, [connections.beat, library.serve, tending, recording.run, people.store.tend])
     app.on_cleanup.append(lambda _: pipeline.close())
     return app
 
 
-def make_answers(settings: Settings, pipeline: Pipeline) -> Answers:
-    """The answers that a pipeline writes, kept as the settings say."""
-    lifetimes = Lifetimes(settings.grace, settings.retention, settings.max_answers, settings.max_log)
-
-    def produce(request: str, written: Folded) -> AsyncGenerator[Event, None]:
-        return pipeline.answer(Question.from_json(request), written)
-
-    return Answers(make_journal(settings), produce, lifetimes, pipeline.model)
+def _lifetime(app: web.Application, work: list[Callable[[], Coroutine[Any, Any, None]]]) -> None:
+    """What is opened at the start, done as long as the server runs, and closed at its end."""
+    app.cleanup_ctx.extend([_journal, _people, partial(_background, work=work)])
+    app.on_shutdown.append(_close_logs)
 
 
-ANSWERS = web.AppKey("answers", Answers)
-LIBRARY = web.AppKey("library", Library)
-
-
-def _routes(app: web.Application, chat: Chat, by_id: AnswersById, search: Search) -> None:
+def _questions(app: web.Application, chat: Chat, by_id: AnswersById, search: Search, ratings: Ratings) -> None:
     app.add_routes(
         [
             web.get("/bali-zero/chat-stream", chat.stream, allow_head=False),
@@ -129,8 +85,21 @@ def _routes(app: web.Application, chat: Chat, by_id: AnswersById, search: Search
             web.get("/bali-zero/answers/{id}/events", by_id.events, allow_head=False),
             web.head("/bali-zero/answers/{id}/events", chat.probe),
             web.post("/bali-zero/search", search.search),
-            web.get("/", page),
-            web.get(r"/{file:page\.js|style\.css|icon\.svg}", page),
+            web.post("/bali-zero/feedback", ratings.rate),
+        ]
+    )
+
+
+def _account(app: web.Application, account: Account) -> None:
+    app.add_routes(
+        [
+            web.post("/bali-zero/tickets", account.issue_ticket),
+            web.get("/bali-zero/conversations", account.conversations, allow_head=False),
+            web.get("/bali-zero/conversations/{id}", account.conversation, allow_head=False),
+            web.delete("/bali-zero/conversations/{id}", account.delete_conversation),
+            web.get("/bali-zero/memory", account.memory, allow_head=False),
+            web.delete("/bali-zero/memory", account.forget_all),
+            web.delete("/bali-zero/memory/{fact}", account.forget),
         ]
     )
 
@@ -138,6 +107,8 @@ def _routes(app: web.Application, chat: Chat, by_id: AnswersById, search: Search
 def _operators(app: web.Application, admin: Admin, operations: Operations) -> None:
     app.add_routes(
         [
+            web.get("/", page),
+            web.get(r"/{file:page\.js|style\.css|icon\.svg}", page),
             web.get("/health", operations.health),
             web.get("/ready", operations.ready),
             web.get("/metrics", admin.guarded(operations.metrics, open_to_own=True), allow_head=False),
@@ -168,80 +139,16 @@ async def _background(
             await task
 
 
+async def _people(app: web.Application) -> AsyncIterator[None]:
+    people = app[PEOPLE]
+    if people.keys is not None:
+        await people.keys.load()
+    await people.store.open()
+    yield
+    await people.store.close()
+
+
 async def _close_logs(app: web.Application) -> None:
     # Before the connections are waited for: readers leave when their logs close.
     await app[ANSWERS].drain(0)
-
-
-class _NoAddresses(logging.Filter):
-    """Keeps request targets out of the log: aiohttp shows them in the traceback of a malformed request."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
-            record.exc_info = None
-            record.msg, record.args = "malformed request: %s", (type(error).__name__,)
-        return True
-
-
-def http_logger() -> logging.Logger:
-    """The logger that aiohttp's server is given."""
-    log = logging.getLogger("zantara_stream.http")
-    if not log.filters:
-        log.addFilter(_NoAddresses())
-    return log
-
-
-def make_runner(app: web.Application) -> web.AppRunner:
-    """What runs the application on a socket."""
-    return web.AppRunner(
-        app,
-        handler_cancellation=True,  # else a reader who leaves a silent stream is never noticed
-        access_log=None,  # request targets hold questions and addresses
-        logger=http_logger(),
-        max_line_size=PARSER_LINE_LIMIT,
-        max_field_size=PARSER_FIELD_LIMIT,
-        shutdown_timeout=SHUTDOWN_TIMEOUT,
-    )
-
-
-async def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
-    """Serve until SIGTERM or SIGINT, then let running answers finish within `settings.drain`.
-
-    SIGHUP takes up the current build.
-    """
-    app = create_app(settings)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app[LIBRARY].wake)  # else it would end the process
-    runner = make_runner(app)
-    await runner.setup()
-    try:
-        async with steady(app[LIBRARY]):
-            await _listen(web.TCPSite(runner, settings.host, settings.port), settings)
-            announce(f"Zantara Stream answers on {_address(runner)} (Ctrl-C stops it)")
-            await _stop_signal()
-            announce("Stopping: no new answers, running ones may finish")
-            await app[ANSWERS].drain(settings.drain)
-    finally:
-        await runner.cleanup()
-
-
-async def _listen(site: web.TCPSite, settings: Settings) -> None:
-    try:
-        await site.start()
-    except OSError as error:
-        raise ConfigError(
-            f"ZANTARA_HOST={settings.host!r}, ZANTARA_PORT={settings.port}: cannot listen there ({error.strerror})."
-        ) from error
-
-
-def _address(runner: web.AppRunner) -> str:
-    host, port = runner.addresses[0][:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-async def _stop_signal() -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    await app[RECORDING].settled()

@@ -1,4 +1,4 @@
-"""The commands: serve, ask, check."""
+"""The commands: serve, ask, evaluate, feedback, check."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = _command(commands, "evaluate", _evaluate, "measure retrieval on a collection with known answers")
     evaluate.add_argument("collection", type=Path, help="a folder of corpus.jsonl, queries.jsonl and qrels.tsv")
     evaluate.add_argument("--out", type=Path, help="where its index is kept (default: beside ZANTARA_INDEX)")
+    _command(commands, "feedback", _feedback, "print what people thought of answers, a line of JSON each")
     _command(commands, "check", _check, "say of each part whether it is fine or what to do")
     return parser
 
@@ -75,8 +76,8 @@ def _command(commands: argparse._SubParsersAction, name: str, run: object, what:
 
 
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
-    from .app import serve
     from .retrieval.library import inspect
+    from .serving import serve
 
     inspect(settings.index, settings.embedding_model)
     asyncio.run(serve(settings, lambda line: print(line, flush=True)))
@@ -94,6 +95,12 @@ def _evaluate(settings: Settings, options: argparse.Namespace) -> int:
 
     print(evaluate(settings, options.collection, options.out))
     return WELL
+
+
+def _feedback(settings: Settings, options: argparse.Namespace) -> int:
+    from .terminal import feedback
+
+    return asyncio.run(feedback(settings))
 
 
 def _check(settings: Settings, options: argparse.Namespace) -> int:

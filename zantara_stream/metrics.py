@@ -14,6 +14,9 @@ RETRIEVAL = Histogram(
 INDEX_INFO = Gauge("zantara_index_info", "The build of the index that is served", ["build", "model"])
 INDEX_BUILT = Gauge("zantara_index_built_timestamp_seconds", "When the build that is served was made")
 INDEX_REFUSED = Counter("zantara_index_refused_total", "Builds that were found damaged or of another model")
+BACKGROUND_TOKENS = Counter(
+    "zantara_background_tokens_total", "Tokens paid for beside answers: for memory and summaries", ["purpose", "type"]
+)
 for _value in ("true", "false"):
     CITATIONS.labels(verified=_value)  # there from the start, so that the first one counts as a rise
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
-from .answers.events import Event, Sources, Text
-from .app import make_answerer, make_journal, make_library
-from .config import Settings
+from .answers.events import Event, Sources, Text, to_json
+from .config import JWT, Settings, check_exposure
 from .errors import ZantaraError
 from .generation.extractive import ExtractiveAnswerer
+from .parts import make_answerer, make_journal, make_library
+from .people.collaborators import CollaboratorsFile
+from .people.feedback import Feedbacks
+from .people.keys import make_keys
+from .people.store import Store
 from .pipeline import Pipeline, Question
 from .retrieval.library import inspect
 from .web.parameters import read_query
@@ -50,20 +55,59 @@ def _described(entry: Mapping[str, Any]) -> str:
     return f"{entry['source']} — {', '.join(detail for detail in details if detail)} [{entry['document']}]"
 
 
+async def feedback(settings: Settings) -> int:
+    """Print all feedback, a line of JSON each: the answer, what was thought of it, and not who gave it."""
+    store = Store(settings.database_url)
+    await store.open()
+    try:
+        async for given in Feedbacks(store).all():
+            print(to_json(asdict(given)), flush=True)
+    finally:
+        await store.close()
+    return WELL
+
+
 async def check(settings: Settings) -> int:
     """Print of every part whether it is fine or what to do; 1 where one is not."""
-    print("settings  fine")
-    parts = {"journal": _journal, "index": _index, "model": _model}
+    parts = {"settings": _settings, "journal": _journal, "store": _store, "people": _people}
+    parts |= {"index": _index, "model": _model}
     return max([await _report(name, examine, settings) for name, examine in parts.items()])
 
 
 async def _report(name: str, examine: Callable[[Settings], Awaitable[str]], settings: Settings) -> int:
     try:
-        print(f"{name:9} fine: {await examine(settings)}")
+        found = await examine(settings)
+        print(f"{name:9} fine{': ' if found else ''}{found}")
     except ZantaraError as error:
         print(f"{name:9} {error}")
         return FAILED
     return WELL
+
+
+async def _settings(settings: Settings) -> str:
+    check_exposure(settings)
+    return ""
+
+
+async def _store(settings: Settings) -> str:
+    store = Store(settings.database_url)
+    await store.open()
+    try:
+        await store.probe()
+    finally:
+        await store.close()
+    kept = f"unused conversations are kept for {settings.conversation_retention:.12g} seconds"
+    return f"{store.name}, {kept}, memory is {settings.memory}"
+
+
+async def _people(settings: Settings) -> str:
+    keys = make_keys(settings.jwt_secret, settings.jwt_jwks) if settings.auth == JWT else None
+    if keys is not None:
+        await keys.load()
+    known = len(CollaboratorsFile(settings.collaborators).current)
+    how = "by user_email, which a proxy verifies" if settings.trust_email else "nobody is asked who they are"
+    how = how if keys is None else f"by tokens ({', '.join(keys.algorithms)})"
+    return f"{how}; {known} collaborators"
 
 
 async def _journal(settings: Settings) -> str:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, async_playwright
 
-from zantara_stream.app import make_runner
+from zantara_stream.serving import make_runner
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [

@@ -67,7 +67,7 @@ async def test_event_source_of_an_allowed_origin_gets_the_whole_answer(
     browser: Browser, start: Start, small_index: Path
 ) -> None:
     allowed, foreign = await start(customer()), await start(customer())
-    settings = Settings(index=small_index, journal="memory://", cors_origins=(allowed,))
+    settings = Settings(index=small_index, journal="memory://", database_url="memory://", cors_origins=(allowed,))
     answerer = ScriptedAnswerer("Renewal ", "costs\n", "Rp 3 million — 😀.")
     server = await start(create_app(settings, library=await opened(settings), answerer=answerer))
 
@@ -85,7 +85,7 @@ async def test_event_source_that_is_not_closed_comes_back_and_stops_for_good(
     browser: Browser, start: Start, small_index: Path
 ) -> None:
     origin = await start(customer())
-    settings = Settings(index=small_index, journal="memory://", cors_origins=(origin,))
+    settings = Settings(index=small_index, journal="memory://", database_url="memory://", cors_origins=(origin,))
     answerer = ScriptedAnswerer("once")
     server = await start(create_app(settings, library=await opened(settings), answerer=answerer))
     page = await page_of(origin, browser)
@@ -107,7 +107,7 @@ async def test_event_source_that_is_not_closed_comes_back_and_stops_for_good(
 async def test_the_page_streams_an_answer_and_marks_its_quote(
     browser: Browser, start: Start, small_index: Path, tmp_path: Path
 ) -> None:
-    settings = Settings(index=small_index, journal="memory://")
+    settings = Settings(index=small_index, journal="memory://", database_url="memory://")
     library = await opened(settings)
     hit = (await library.current.search(QUERY, 1))[0]
     quote = Quote(hit.passage, "Renewal costs Rp 3 million for one year.", (0, 5))
@@ -132,7 +132,7 @@ async def test_the_page_streams_an_answer_and_marks_its_quote(
 
 
 async def test_stop_on_the_page_ends_the_reading(browser: Browser, start: Start, small_index: Path) -> None:
-    settings = Settings(index=small_index, journal="memory://", grace=0)
+    settings = Settings(index=small_index, journal="memory://", database_url="memory://", grace=0)
     never = asyncio.Event()
     answerer = ScriptedAnswerer("a beginning", never)
     server = await start(create_app(settings, library=await opened(settings), answerer=answerer))

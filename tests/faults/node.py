@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
-from zantara_stream import app
+from zantara_stream import app, parts, serving
 from zantara_stream.config import load_settings
 from zantara_stream.generation import claude
 from zantara_stream.generation.answerer import Answerer, Part, Prompt
@@ -50,16 +50,16 @@ def main() -> None:
         def answerer(*_: object) -> Answerer:
             return claude.ClaudeAnswerer("claude-haiku-4-5", options)
 
-        app.make_answerer = answerer  # type: ignore[assignment]
+        app.make_answerer = answerer  # type: ignore[assignment,attr-defined]
     else:
-        app.ExtractiveAnswerer = Paced  # type: ignore[attr-defined]
+        parts.ExtractiveAnswerer = Paced  # type: ignore[attr-defined]
 
     def library(*_: object) -> Library:
         return Library(Path(index), HashingEmbedder.load)
 
-    app.make_library = library  # type: ignore[assignment]
+    app.make_library = library  # type: ignore[assignment,attr-defined]
     settings = load_settings(os.environ, None, {"index": index, "port": port})
-    asyncio.run(app.serve(settings, lambda line: print(line, flush=True)))
+    asyncio.run(serving.serve(settings, lambda line: print(line, flush=True)))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, suppress
@@ -40,6 +41,7 @@ from zantara_stream.generation.answerer import Finish, Part, Prompt, Quote, Turn
 from zantara_stream.generation.citations import Stored, verified
 from zantara_stream.generation.claude import (
     _PREFILLED,
+    AS_JSON,
     MAX_TOKENS,
     THINKING_TOKENS,
     ClaudeAnswerer,
@@ -510,8 +512,8 @@ async def test_plain_passages_for_a_server_without_citable_ones(
     assert texts_in(await parts_of(answerer)) == ["two"]
     refused, plain, straight = (request.body for request in api.requests)
     assert kinds(refused) == ["search_result", "text"]
-    assert kinds(plain) == kinds(straight) == ["text", "text"]
-    assert plain["messages"][-1]["content"][0]["text"].startswith('<passage number="1"')
+    assert kinds(plain) == kinds(straight) == ["text", "text", "text"], "the passage, the end of the data, the question"
+    assert re.match(r'<passage-[0-9a-f]{8} number="1"', plain["messages"][-1]["content"][0]["text"])
     assert TEXT in plain["messages"][-1]["content"][0]["text"]
     assert [request.body["system"] for request in api.requests] == [SYSTEM, *[f"{SYSTEM}\n\n{MARKED}"] * 2]
     assert caplog.text.count("cited by markers") == 1
@@ -885,6 +887,56 @@ async def test_without_options_the_sdks_variables_hold(api: MessagesAPI, monkeyp
     assert texts_in(await parts_of(answerer)) == ["text"]
     await answerer.close()
     assert api.requests[0].headers["Authorization"] == "Bearer from the environment"
+
+
+# --- Texts that nobody waits for -------------------------------------------------------------------
+
+FORM = {"type": "object", "properties": {}, "additionalProperties": False}
+ASKED = [{"role": "user", "content": "Write."}]
+
+
+async def written(answerer: ClaudeAnswerer, schema: dict[str, Any] | None = None) -> tuple[str, Finish]:
+    return await answerer.write("Be short.", ASKED, most=100, within=PATIENT, schema=schema)
+
+
+async def test_a_text_is_written_whole(api: MessagesAPI, make: Make) -> None:
+    api.queue(answer("one ", Thinking("hmm"), Cited(("two",), (citation(0, TEXT),)), stop_reason="max_tokens"))
+    assert await written(make()) == ("one two", Finish("max_tokens", {**USAGE, "output_tokens": OUTPUT_TOKENS}))
+    body = {"model": "claude-haiku-4-5", "max_tokens": 100, "system": "Be short.", "messages": ASKED, "stream": True}
+    assert api.requests[0].body == body
+
+
+async def test_a_schema_is_sent_and_where_it_is_refused_put_in_words(
+    api: MessagesAPI, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.queue(answer("{}"), http_error(400), answer("{}"), answer("{}"), answer("text"))
+    answerer = make()
+    for _ in range(3):
+        assert (await written(answerer, FORM))[0] == "{}"
+    assert (await written(answerer))[0] == "text"
+    sent, refused, in_words, remembered, without = (request.body for request in api.requests)
+    assert sent == refused
+    assert sent["output_config"] == {"format": {"type": "json_schema", "schema": FORM}}
+    assert in_words == remembered == {**without, "system": f"Be short.\n\n{AS_JSON}\n{json.dumps(FORM)}"}
+    assert without["system"] == "Be short."
+    assert caplog.text.count("does not take a schema") == 1
+
+
+async def test_what_is_learned_of_schemas_says_nothing_of_citations(api: MessagesAPI, make: Make) -> None:
+    api.queue(http_error(400), answer("{}"), answer("text"))
+    answerer = make()
+    await written(answerer, FORM)
+    await parts_of(answerer)
+    assert kinds(api.requests[-1].body) == ["search_result", "text"]
+
+
+async def test_a_text_that_takes_too_long_is_given_up_though_it_goes_on(api: MessagesAPI, make: Make) -> None:
+    word: list[str | float] = ["word ", 0.01]
+    api.default = answer(*word * 10_000)
+    with pytest.raises(ModelTimeout) as caught:
+        await make().write("Be short.", ASKED, most=100, within=IMPATIENT)
+    assert (caught.value.begun, caught.value.usage) == (True, USAGE)
+    await api.client_left.wait()
 
 
 # --- Probing ---------------------------------------------------------------------------------------

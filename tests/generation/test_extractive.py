@@ -17,7 +17,8 @@ from zantara_stream.errors import AnswerExpired
 from zantara_stream.generation.answerer import Finish, Part, Prompt, Quote
 from zantara_stream.generation.citations import verified
 from zantara_stream.generation.extractive import ALIKE, MOST, ExtractiveAnswerer
-from zantara_stream.generation.small_talk import reply
+from zantara_stream.generation.small_talk import known, reply
+from zantara_stream.people.person import Person
 from zantara_stream.pipeline import Question, retrieve
 from zantara_stream.retrieval.embedding import load_encoder
 from zantara_stream.retrieval.lexical import words
@@ -199,6 +200,50 @@ async def test_small_talk_is_replied_to_without_a_search(kind: str, language: st
     assert parts == [reply(kind, language), Finish(made_from=())]
 
 
+MADE = Person(key="0" * 32, name="I Made Wirawan", nickname="Made {, name}")
+
+
+async def said_to(person: Person, kind: str, language: str = "en", facts: tuple[str, ...] = ()) -> str:
+    """What is said, of which nothing is drawn from a document."""
+    prompt = Prompt("hi", language=language, small_talk=kind, person=person, facts=facts)
+    text, finish = await parts_of(ExtractiveAnswerer(), prompt)
+    assert isinstance(text, str)
+    assert finish == Finish(made_from=())
+    return text
+
+
+@pytest.mark.parametrize("language", ["en", "id", "it", "es"])
+@pytest.mark.parametrize("kind", ["greeting", "thanks", "farewell", "remembered"])
+async def test_people_are_addressed_as_they_are_called(kind: str, language: str) -> None:
+    assert await said_to(MADE, kind, language) == reply(kind, language, "Made {, name}")
+    assert await said_to(replace(MADE, nickname=""), kind, language) == reply(kind, language, "I Made Wirawan")
+    assert await said_to(Person(key=MADE.key), kind, language) == reply(kind, language)
+
+
+async def test_what_is_remembered_is_listed() -> None:
+    facts = ("You have a PT PMA.", "You live in Ubud.")
+    for language in ("en", "id", "it", "es"):
+        assert await said_to(MADE, "known", language, facts) == known(facts, language)
+        assert await said_to(Person(), "known", language) == reply("nothing_known", language)
+
+
+async def test_why_nothing_is_remembered() -> None:
+    for language in ("en", "id", "it", "es"):
+        assert await said_to(Person(name="Made"), "not_remembered", language) == reply("not_remembered", language)
+        assert await said_to(MADE, "not_remembered", language) == reply("memory_off", language)
+
+
+async def test_nobody_is_addressed_where_nothing_is_found() -> None:
+    parts = await parts_of(ExtractiveAnswerer(), Prompt("what?", person=MADE))
+    assert parts == [reply("nothing", "en"), Finish(made_from=())]
+
+
+async def test_small_talk_is_no_question_whatever_was_found(library: Library) -> None:
+    hits = (hit(passage("Renewal costs Rp 3 million.")),)
+    prompt = Prompt("renewal cost", hits=hits, served=library.current, small_talk="remembered")
+    assert await parts_of(ExtractiveAnswerer(), prompt) == [reply("remembered", "en"), Finish(made_from=())]
+
+
 async def test_nothing_found() -> None:
     answerer = ExtractiveAnswerer()
     assert await parts_of(answerer, Prompt("what?", language="it")) == [reply("nothing", "it"), Finish(made_from=())]
@@ -250,6 +295,15 @@ async def test_poor_passages_of_the_questions_language_do_not_go_first(library: 
 
 
 # --- Going on with an answer that broke off --------------------------------------------------------
+
+
+async def test_what_is_remembered_is_gone_on_with() -> None:
+    asked = Prompt("What do you know about me?", small_talk="known", person=MADE, facts=("You live in Ubud.",))
+    whole = known(asked.facts, "en")
+    rest = await parts_of(ExtractiveAnswerer(), replace(asked, written=whole[:30]))
+    assert rest == [whole[30:], Finish(made_from=())]
+    with pytest.raises(AnswerExpired):  # it was forgotten in between
+        await parts_of(ExtractiveAnswerer(), replace(asked, facts=(), written=whole[:30]))
 
 
 @pytest.mark.parametrize("query", ["How is late renewal of a permit fined?", "Who won the cup?", "ciao"])

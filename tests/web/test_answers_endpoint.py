@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from messages_api import MessagesAPI, answer
-from server import ANSWERS_BY_ID, EVENT_STREAM, Server, data, never, serving
+from server import ANSWERS_BY_ID, EVENT_STREAM, QUESTION, Server, data, never, serving
 
 from zantara_stream.answers import answer as one_answer
 from zantara_stream.answers.answers import Asked
 from zantara_stream.answers.database import Database
+from zantara_stream.answers.journal import Opening
 from zantara_stream.answers.memory import MemoryJournal
 from zantara_stream.errors import ModelRefused
 from zantara_stream.generation.claude import ClaudeAnswerer, ClaudeOptions
@@ -21,7 +22,7 @@ from zantara_stream.testing import ScriptedAnswerer
 from zantara_stream.web import answers as module
 
 UNKNOWN = "A" * 22
-ALWAYS = {"answer", "state", "text", "citations", "sources", "usage", "sequenceNumber", "offset"}
+ALWAYS = {"answer", "state", "query", "text", "citations", "sources", "usage", "sequenceNumber", "offset"}
 
 
 async def finished(server: Server) -> tuple[str, list[Any]]:
@@ -44,6 +45,7 @@ async def test_a_running_answer_is_told_as_far_as_it_is(small_index: Path) -> No
             {
                 "answer": name,
                 "state": "running",
+                "query": QUESTION,
                 "text": "Hello",
                 "citations": [],
                 "sources": [],
@@ -292,7 +294,7 @@ async def test_the_stop_of_what_another_node_writes_does_not_wait_for_ever(
 class ScriptedElsewhere:
     """Produces an answer that does not end."""
 
-    async def __call__(self, request: str, written: Any) -> Any:
+    async def __call__(self, opening: Opening, written: Any) -> Any:
         """Nothing ever comes."""
         await never().wait()
         yield

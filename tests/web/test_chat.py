@@ -779,7 +779,6 @@ async def test_the_same_continuity_id_for_another_question_is_409(small_index: P
         await (await server.stream(continuity_id="c")).rest()
         others: list[dict[str, Any]] = [
             {"query": "Another question?"},
-            {"query": QUESTION, "user_email": "someone@example.com"},
         ]
         for other in others:
             for path in (STREAM, CHAT):

@@ -23,6 +23,7 @@ from zantara_stream.web.parameters import (
     ID_LIMIT,
     LINE_LIMIT,
     QUERY_LIMIT,
+    read_email,
     read_history,
     read_limit,
     read_query,
@@ -71,12 +72,13 @@ def test_a_query_may_be_8000_characters_long_and_no_longer() -> None:
 
 @pytest.mark.parametrize("email", ["undefined", "null", "none", "", "  ", "Undefined", " NULL ", "None\n", None])
 def test_words_for_nobody(email: str | None) -> None:
+    assert read_email({"user_email": email}) == ""
     assert read_question({"query": "What?", "user_email": email}) == Question("What?")
 
 
 def test_somebody() -> None:
-    assert read_question({"query": "What?", "user_email": " me@example.com "}).asker == "me@example.com"
-    assert read_question({"query": "What?", "user_email": "nonesuch@example.com"}).asker == "nonesuch@example.com"
+    assert read_email({"user_email": " me@example.com "}) == "me@example.com"
+    assert read_email({"user_email": "nonesuch@example.com"}) == "nonesuch@example.com"
 
 
 # ------------------------------------------------------------------------------------------------ history
@@ -212,7 +214,7 @@ async def refused(server: Server, body: Any, path: str = STREAM) -> tuple[int, d
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        (b"", "The body is not valid JSON in UTF-8."),
+        (b"", "query is missing or blank; it is the question to answer."),
         (b"{", "The body is not valid JSON in UTF-8."),
         (b"\xff\xfe\xff", "The body is not valid JSON in UTF-8."),
         (b"[" * 100_000, "The body is not valid JSON in UTF-8."),

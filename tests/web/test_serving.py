@@ -19,12 +19,15 @@ from aiohttp import ClientSession, web
 from server import CHAT, EVENT_STREAM, QUESTION, STREAM, Reader, WatchedLibrary, data, never, serving
 
 from zantara_stream import app as composition
-from zantara_stream.app import ANSWERS, make_answerer, make_runner, serve
+from zantara_stream import serving as service
+from zantara_stream.app import ANSWERS
 from zantara_stream.config import MEMORY, Settings
 from zantara_stream.errors import ConfigError
 from zantara_stream.generation.claude import ClaudeAnswerer
 from zantara_stream.generation.extractive import ExtractiveAnswerer
+from zantara_stream.parts import make_answerer
 from zantara_stream.retrieval.steady import SWITCH_INTERVAL
+from zantara_stream.serving import make_runner, serve
 from zantara_stream.testing import ScriptedAnswerer, read_events
 
 ADDRESS = re.compile(r"http://\S+:[0-9]+")
@@ -82,8 +85,9 @@ async def running(
     def made(settings: Settings) -> web.Application:
         return server.made(make(settings))
 
-    monkeypatch.setattr(composition, "create_app", made)
-    server = Running(Settings(index=index, **{"port": 0, "journal": MEMORY, **settings}), library)
+    monkeypatch.setattr(service, "create_app", made)
+    settings = {"port": 0, "journal": MEMORY, "database_url": MEMORY, **settings}
+    server = Running(Settings(index=index, **settings), library)
     try:
         yield server
     finally:

@@ -19,8 +19,8 @@ from zantara_stream.answers.answer import Answer, Lifetimes
 from zantara_stream.answers.events import Done, Event, Stamp, Text, encode
 from zantara_stream.answers.journal import Opening
 from zantara_stream.answers.log import EventLog
-from zantara_stream.app import make_runner
 from zantara_stream.errors import AnswerExpired, Crowded, HandedOver, JournalUnavailable, Overloaded, RequestError
+from zantara_stream.serving import make_runner
 from zantara_stream.testing import ScriptedAnswerer, read_events
 from zantara_stream.web import sse
 from zantara_stream.web.sse import PING, Connection, Connections, stream_response

@@ -70,6 +70,11 @@ class Answer:
             self.stop()
 
     @property
+    def name(self) -> str:
+        """What its asker calls it; its id, where they have no name for it."""
+        return self.opening.continuity or self.id
+
+    @property
     def task(self) -> asyncio.Task[None] | None:
         """The task that writes it, if one does or did here."""
         return self._task

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import sqlite_file
+from ..sqlite_file import make, write_ahead
 from .events import closes, split
 from .journal import Fenced, Lease, Opening, Stored, add
 
@@ -85,7 +85,7 @@ class Database:
 
     def open(self) -> None:
         """Create the file or open it. Raises `sqlite3.Error` or `OSError`."""
-        sqlite_file.make(self._path)
+        make(self._path)
         self._db = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         try:
             self._make_ready()
@@ -96,7 +96,7 @@ class Database:
     def _make_ready(self) -> None:
         with self._transaction("DEFERRED"):
             self._is_new()  # before a file of something else would be changed
-        sqlite_file.write_ahead(self._db, BUSY)
+        write_ahead(self._db, BUSY)
         self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing; a power cut may lose the end
         self._db.execute("PRAGMA secure_delete = FAST")
         with self._transaction():

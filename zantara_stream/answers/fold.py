@@ -8,6 +8,8 @@ from typing import Any
 
 from .events import CLOSED, SOURCED, WRITING, frame, split, unframe
 
+_DETAILS = ("model", "stopReason", "usage", "timings", "usedRag", "error", "code", "retryable", "streamDuration")
+
 
 @dataclass(slots=True)
 class Folded:
@@ -33,6 +35,22 @@ class Folded:
         if self.done is not None or self.error is not None:
             return CLOSED
         return SOURCED if self.sources else WRITING
+
+    @property
+    def outcome(self) -> str:
+        """What has become of the answer: running, complete, stopped or failed."""
+        if self.error is not None:
+            return "failed"
+        if self.done is None:
+            return "running"
+        return "stopped" if self.done["stopReason"] == "stopped" else "complete"
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What is said of the answer beside its text: its sources, its citations, how it ended and what it took."""
+        ending = self.done or self.error or {}
+        said = {name: ending[name] for name in _DETAILS if name in ending}
+        return {"citations": self.citations, "sources": self.sources, **said}
 
     def add(self, data: Mapping[str, Any]) -> None:
         """Take in the data of one event."""

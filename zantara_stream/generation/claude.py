@@ -6,19 +6,21 @@ decoded here, since only a few fields of them are needed; docs/decisions/0005 sa
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import anthropic
 import httpx2
 
 from ..errors import ModelError, ModelUnavailable
-from .answerer import Part, Prompt
+from .answerer import Finish, Part, Prompt
 from .failures import failure, is_refused_request
 from .message import Message
 from .prompt import instructions, messages
@@ -28,12 +30,18 @@ logger = logging.getLogger(__name__)
 DEFAULT_MODEL = "claude-haiku-4-5"
 MAX_TOKENS = 4096  # of an answer
 THINKING_TOKENS = 12288  # more, where the model thinks first, which counts
+AS_JSON = "Reply with nothing but one JSON value that this JSON schema allows, in one line and without code fences:"
 CONNECT_TIMEOUT, SILENCE_TIMEOUT = 10.0, 60.0  # seconds; silence is counted between any two pieces of the stream
 RETRIES = 2  # before the stream has begun, by the SDK, honouring Retry-After
 CONNECTIONS = 10_000  # to the provider; the server's own limit on running answers comes first
 
 # Those that go on with an assistant turn at the end of the request; newer ones refuse it.
 _PREFILLED = re.compile(r"claude-(?:3|(?:haiku|sonnet|opus)-(?:3|4-[015](?![0-9])|4-20))")
+# What a server may not understand of a request, and what it means that it is left out.
+_LEFT_OUT = {
+    "citations": "%s does not take search_result blocks: its answers are cited by markers",
+    "schema": "%s does not take a schema for what it writes: it is asked for JSON in words",
+}
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)  # no JSON, or none of the API's shape
 
 
@@ -53,8 +61,7 @@ class ClaudeAnswerer:
     def __init__(self, model: str = DEFAULT_MODEL, options: ClaudeOptions | None = None) -> None:
         options = options or ClaudeOptions()
         self.model = model
-        self._citations = True
-        self._prefill = bool(_PREFILLED.match(model))
+        self._takes = {"citations": True, "schema": True, "prefill": bool(_PREFILLED.match(model))}
         self._client = anthropic.AsyncAnthropic(
             api_key=options.api_key,
             base_url=options.base_url,
@@ -65,37 +72,58 @@ class ClaudeAnswerer:
             ),
         )
 
-    async def answer(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
+    def answer(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
         """Text as it is written, and after each cited block its quotes. Raises `ModelError`."""
         message = Message(prompt)
-        begun = False
-        try:
-            async with AsyncExitStack() as stack:
-                response, asked = await self._open(stack, prompt)
-                message.begin(shown=not asked["prefill"], marked=bool(prompt.hits) and not asked["citations"])
-                begun = True
-                async for event in _events(response.iter_bytes()):
-                    for part in message.take(event):
-                        yield part
-            finish = message.finish()
-        except (anthropic.APIError, httpx2.HTTPError, OSError, ModelError, *_UNREADABLE) as error:
-            failed = error if isinstance(error, ModelError) else _coded(error)
-            failed.begun, failed.usage = begun, message.usage
-            raise failed from (None if failed is error else error)
-        yield finish
+        wanted = {"prefill": bool(prompt.written), "citations": bool(prompt.hits)}
 
-    async def _open(self, stack: AsyncExitStack, prompt: Prompt) -> tuple[Any, dict[str, bool]]:
+        async def begin(stack: AsyncExitStack) -> Any:
+            response, asked = await self._open(stack, wanted, partial(self._answering, prompt))
+            message.begin(shown=not asked["prefill"], marked=bool(prompt.hits) and not asked["citations"])
+            return response
+
+        return _parts(message, begin)
+
+    async def write(
+        self,
+        system: str,
+        turns: list[dict[str, Any]],
+        *,
+        most: int,
+        within: float,
+        schema: Mapping[str, Any] | None = None,
+    ) -> tuple[str, Finish]:
+        """A text that nobody waits for: whole, with how it ended and what it cost.
+
+        It has at most `most` tokens and takes at most `within` seconds. With a `schema` (JSON Schema) it is asked for
+        as JSON of that kind, which not every server enforces: what comes is to be checked. Raises `ModelError`.
+        """
+        message = Message(Prompt(""))
+
+        async def begin(stack: AsyncExitStack) -> Any:
+            await stack.enter_async_context(asyncio.timeout(within))
+            request = partial(self._writing, system, turns, most, schema)
+            response, _ = await self._open(stack, {"schema": schema is not None}, request)
+            return response
+
+        async with aclosing(_parts(message, begin)) as parts:
+            text = "".join([part async for part in parts if isinstance(part, str)])
+        return text, message.finish()
+
+    async def _open(
+        self, stack: AsyncExitStack, wanted: Mapping[str, bool], request: Callable[..., Any]
+    ) -> tuple[Any, dict[str, bool]]:
         """Begin the request; what the server does not understand of it is left out, and that remembered.
 
-        With the response, what was asked for: citations, and that the model goes on with the text itself.
+        With the response, what of the wanted was asked for.
         """
-        asked = {"citations": self._citations and bool(prompt.hits), "prefill": self._prefill and bool(prompt.written)}
+        asked = {name: wished and self._takes[name] for name, wished in wanted.items()}
         given_up = []
         while True:
             try:
-                response = await stack.enter_async_context(self._request(prompt, **asked))
+                response = await stack.enter_async_context(request(**asked))
             except anthropic.BadRequestError as error:
-                possible = [name for name in ("prefill", "citations") if asked[name]]
+                possible = [name for name in asked if asked[name]]
                 if not possible or not is_refused_request(error.body):
                     raise
                 asked[possible[0]] = False
@@ -105,20 +133,31 @@ class ClaudeAnswerer:
                 return response, asked
 
     def _remember(self, given_up: list[str]) -> None:
-        # Only the last was what it did not understand.
-        if given_up[-1:] == ["citations"]:
-            logger.warning("%s does not take search_result blocks: its answers are cited by markers", self.model)
-            self._citations = False
-        elif given_up:
-            self._prefill = False
+        for name in given_up[-1:]:  # only the last was what it did not understand
+            if self._takes[name] and name in _LEFT_OUT:
+                logger.warning(_LEFT_OUT[name], self.model)
+            self._takes[name] = False
 
-    def _request(self, prompt: Prompt, *, citations: bool, prefill: bool) -> Any:
+    def _answering(self, prompt: Prompt, *, prefill: bool, citations: bool) -> Any:
+        turns = messages(prompt, citations=citations, prefill=prefill)
+        return self._request(instructions(prompt, citations=citations), turns, MAX_TOKENS)
+
+    def _writing(
+        self, system: str, turns: list[dict[str, Any]], most: int, form: Mapping[str, Any] | None, *, schema: bool
+    ) -> Any:
+        if schema:
+            return self._request(system, turns, most, output_config={"format": {"type": "json_schema", "schema": form}})
+        in_words = "" if form is None else f"\n\n{AS_JSON}\n{json.dumps(form)}"
+        return self._request(system + in_words, turns, most)
+
+    def _request(self, system: str, turns: list[dict[str, Any]], most: int, **more: Any) -> Any:
         return self._client.messages.with_streaming_response.create(
             model=self.model,
-            system=instructions(prompt, citations=citations),
-            messages=cast(Any, messages(prompt, citations=citations, prefill=prefill)),
+            system=system,
+            messages=cast(Any, turns),
             stream=True,
-            **_thinking(self.model),
+            **_thinking(self.model, most),
+            **more,
         )
 
     async def probe(self) -> None:
@@ -139,11 +178,29 @@ class ClaudeAnswerer:
         await self._client.close()
 
 
-def _thinking(model: str) -> dict[str, Any]:
+async def _parts(message: Message, begin: Callable[[AsyncExitStack], Awaitable[Any]]) -> AsyncGenerator[Part, None]:
+    """What a message brings; `begin` begins the request on the stack that ends it. Raises `ModelError`."""
+    begun = False
+    try:
+        async with AsyncExitStack() as stack:
+            response = await begin(stack)
+            begun = True
+            async for event in _events(response.iter_bytes()):
+                for part in message.take(event):
+                    yield part
+        finish = message.finish()
+    except (anthropic.APIError, httpx2.HTTPError, OSError, ModelError, *_UNREADABLE) as error:
+        failed = error if isinstance(error, ModelError) else _coded(error)
+        failed.begun, failed.usage = begun, message.usage
+        raise failed from (None if failed is error else error)
+    yield finish
+
+
+def _thinking(model: str, most: int) -> dict[str, Any]:
     """The 5.5 family thinks before it writes unless told not to, and only its Haiku can be told."""
     if model.startswith("claude-haiku-5-5"):
-        return {"max_tokens": MAX_TOKENS, "thinking": {"type": "disabled"}}
-    return {"max_tokens": THINKING_TOKENS if "-5-5" in model else MAX_TOKENS}
+        return {"max_tokens": most, "thinking": {"type": "disabled"}}
+    return {"max_tokens": most + THINKING_TOKENS - MAX_TOKENS if "-5-5" in model else most}
 
 
 async def _events(pieces: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:

@@ -23,7 +23,7 @@ from ..retrieval.served import Served
 from .answerer import Finish, Part, Prompt, Quote, earlier
 from .continuation import unwritten
 from .expectation import expected, has
-from .small_talk import reply
+from .small_talk import known, reply
 
 # Weights of a sentence's score beside its cosine; docs/decisions/0004 says where they come from.
 BY_PASSAGE, BY_WORDS, BY_HEADINGS = 0.8, 0.1, 0.4
@@ -82,9 +82,10 @@ class ExtractiveAnswerer:
                 yield part
 
     async def _parts(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
-        chosen = await chosen_of(prompt, prompt.served) if prompt.hits and prompt.served else []
+        searched = prompt.served if prompt.hits and not prompt.small_talk else None
+        chosen = await chosen_of(prompt, searched) if searched else []
         if not chosen:
-            yield reply(prompt.small_talk or "nothing", prompt.language)
+            yield _unquoted(prompt)
         position = 0
         for sentence, following in zip_longest(chosen, chosen[1:]):
             yield sentence.text
@@ -98,6 +99,16 @@ class ExtractiveAnswerer:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def _unquoted(prompt: Prompt) -> str:
+    """What is said where no document is quoted."""
+    kind = prompt.small_talk or "nothing"
+    if kind == "known":
+        return known(prompt.facts, prompt.language)
+    if kind == "not_remembered" and prompt.person.key:
+        kind = "memory_off"  # somebody known is only refused where nothing is remembered of anybody
+    return reply(kind, prompt.language, prompt.person.called)
 
 
 def _after(sentence: Sentence, following: Sentence | None) -> str:

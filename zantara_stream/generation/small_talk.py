@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -11,6 +12,7 @@ from typing import Any
 from ..retrieval.lexical import words
 
 _LONGEST = 16  # words; more than that is never only small talk
+_NAME = "{, name}"  # in a reply; str.format would read a name's own braces
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,18 @@ def _cover(spoken: tuple[str, ...]) -> list[tuple[str, str]] | None:
     return meanings
 
 
-def reply(kind: str, language: str) -> str:
-    """What to say without a language model: to a kind of small talk, `nothing` found, or `extractive` answers."""
+def reply(kind: str, language: str, called: str = "") -> str:
+    """What to say without a language model: to a kind of small talk, `nothing` found, or `extractive` answers.
+
+    `called` is how to address the person, whatever characters it has; "" for nobody known.
+    """
     replies: dict[str, dict[str, str]] = _book()["replies"]
-    return replies.get(language, replies["en"])[kind]
+    return replies.get(language, replies["en"])[kind].replace(_NAME, f", {called}" if called else "")
+
+
+def known(facts: Sequence[str], language: str) -> str:
+    """What to say of the facts that are remembered of a person: each on one line, or that there are none."""
+    if not facts:
+        return reply("nothing_known", language)
+    lines = "\n".join(f"- {' '.join(fact.split())}" for fact in facts)
+    return f"{reply('known', language)}\n\n{lines}"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .rows import AnyRow, insert_missing, storable
@@ -24,6 +24,9 @@ MOST_OF_NOBODY = 20_000  # of all who are not known, together
 LONGEST = 400  # turns of a conversation; the oldest go
 TITLE = 80  # characters
 RUNNING, LOST = "running", "lost"
+
+_ORDER = turns.c.asked, turns.c.answer
+_USED = conversations.c.owner, conversations.c.session, conversations.c.updated
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,8 @@ class Conversations:
             row = (await connection.execute(select(conversations).where(*_named(turn)))).one_or_none()
             if row is None:
                 return Earlier()
-            later = turns.c.asked > row.summarised, turns.c.asked <= turn.asked, turns.c.answer != turn.answer
-            found = await connection.execute(select(turns).where(*kept, *later).order_by(turns.c.asked))
+            since = turns.c.asked > row.summarised, tuple_(*_ORDER) < (turn.asked, turn.answer)
+            found = await connection.execute(select(turns).where(*kept, *since).order_by(*_ORDER))
         before = [_turn(kept) for kept in found]
         unfinished = tuple(one.answer for one in before if one.ended is None)
         return Earlier(row.summary, tuple(one for one in before if one.text), unfinished)
@@ -99,17 +102,15 @@ class Conversations:
         """Record how a turn ended; whether this call did. One outside of conversations is then forgotten."""
         values: dict[str, Any] = {"state": state, "ended": time.time()}
         values |= storable({"text": text, "details": dict(details or {})})
+        this = turns.c.answer == answer, turns.c.ended.is_(None)
         async with self._store.writing() as connection:
-            this = turns.c.answer == answer, turns.c.ended.is_(None)
-            ended = (await connection.execute(update(turns).where(*this).values(values).returning(turns))).one_or_none()
-            if ended is None:
+            found = (await connection.execute(select(turns).where(*this))).one_or_none()
+            if found is None:
                 return False
-            if ended.session:
-                used = update(conversations).where(*_named(ended)).values(updated=values["ended"])
-                await connection.execute(used)
-            else:
-                await connection.execute(delete(turns).where(turns.c.answer == answer))
-            return True
+            if found.session:  # its conversation is locked before its turns, as everywhere, or two could wait forever
+                await connection.execute(update(conversations).where(*_named(found)).values(updated=values["ended"]))
+            change = update(turns).values(values) if found.session else delete(turns)
+            return bool((await connection.execute(change.where(*this))).rowcount > 0)
 
     async def turn(self, answer: str) -> Turn | None:
         """The turn of an answer."""
@@ -137,7 +138,7 @@ class Conversations:
         named = conversations.c.owner == owner, conversations.c.session == session
         async with self._store.reading() as connection:
             row = (await connection.execute(select(conversations).where(*named))).one_or_none()
-            found = await connection.execute(select(turns).where(*_of(owner, session)).order_by(turns.c.asked))
+            found = await connection.execute(select(turns).where(*_of(owner, session)).order_by(*_ORDER))
         spoken = tuple(_turn(kept) for kept in found)
         return _conversation(row, len(spoken), spoken) if row is not None and spoken else None
 
@@ -162,8 +163,7 @@ class Conversations:
         """Forget the conversations that nobody has used for as long as they are kept."""
         old = conversations.c.updated < time.time() - self._retention
         async with self._store.writing() as connection:
-            found = (await connection.execute(select(conversations.c.owner, conversations.c.session).where(old))).all()
-            await _forget(connection, found)
+            await _forget(connection, (await connection.execute(select(*_USED).where(old))).all())
 
 
 async def _entered(connection: AsyncConnection, turn: Turn) -> bool:
@@ -171,10 +171,12 @@ async def _entered(connection: AsyncConnection, turn: Turn) -> bool:
     times = {"created": turn.asked, "updated": turn.asked, "cleared": 0.0, "summarised": 0.0}
     title = storable(" ".join(turn.question.split())[:TITLE])
     keys = {"owner": turn.owner, "session": turn.session}
-    if await insert_missing(connection, conversations, **keys, title=title, summary="", **times):
-        await _bound(connection, turn)
-        return True
-    row = (await connection.execute(select(conversations).where(*_named(turn)).with_for_update())).one()
+    row = None
+    while row is None:  # one that is there may go before it is locked
+        if await insert_missing(connection, conversations, **keys, title=title, summary="", **times):
+            await _bound(connection, turn)
+            return True
+        row = (await connection.execute(select(conversations).where(*_named(turn)).with_for_update())).one_or_none()
     if turn.asked <= row.cleared:
         return False
     fresh = {} if row.title else {"title": title, "created": turn.asked}
@@ -184,27 +186,28 @@ async def _entered(connection: AsyncConnection, turn: Turn) -> bool:
 
 
 async def _bound(connection: AsyncConnection, turn: Turn) -> None:
-    """Let the longest unused conversations go where one has become too many."""
+    """Let the longest unused conversations go where the turn's is one too many."""
     most = MOST if turn.owner else MOST_OF_NOBODY
-    used = select(conversations.c.owner, conversations.c.session).where(conversations.c.owner == turn.owner)
-    spare = used.order_by(conversations.c.updated.desc(), conversations.c.session).offset(most)
+    others = select(*_USED).where(conversations.c.owner == turn.owner, conversations.c.session != turn.session)
+    spare = others.order_by(conversations.c.updated.desc(), conversations.c.session).offset(most - 1)
     await _forget(connection, (await connection.execute(spare)).all())
 
 
 async def _shorten(connection: AsyncConnection, turn: Turn) -> None:
-    """Let the oldest turns go where one is about to become too many."""
-    kept = select(turns.c.asked).where(*_of(turn.owner, turn.session))
-    oldest = kept.order_by(turns.c.asked.desc()).offset(LONGEST - 1).limit(1)
+    """Let the oldest turns go where this is about to become one too many."""
+    others = select(turns.c.asked).where(*_of(turn.owner, turn.session), turns.c.answer != turn.answer)
+    oldest = others.order_by(turns.c.asked.desc()).offset(LONGEST - 1).limit(1)
     limit = (await connection.execute(oldest)).scalar_one_or_none()
     if limit is not None:
         await connection.execute(delete(turns).where(*_of(turn.owner, turn.session), turns.c.asked <= limit))
 
 
 async def _forget(connection: AsyncConnection, found: Sequence[AnyRow]) -> None:
-    for owner, session in found:
-        await connection.execute(delete(turns).where(*_of(owner, session)))
-        named = conversations.c.owner == owner, conversations.c.session == session
-        await connection.execute(delete(conversations).where(*named))
+    """Forget those conversations that were not used since they were found; in one order, or two could wait forever."""
+    for row in sorted(found, key=tuple):
+        unused = delete(conversations).where(*_named(row), conversations.c.updated == row.updated)
+        if (await connection.execute(unused)).rowcount:
+            await connection.execute(delete(turns).where(*_of(row.owner, row.session)))
 
 
 def _of(owner: str, session: str) -> tuple[Any, Any]:

@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 
-from .rows import storable, upsert
+from .rows import AnyRow, storable, upsert
 from .store import Store
 from .tables import feedback
 
 PAGE = 500  # rows read at once
+
+_ORDER = feedback.c.given, feedback.c.answer, feedback.c.owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +54,19 @@ class Feedbacks:
 
     async def all(self) -> AsyncIterator[Feedback]:
         """All of it, the oldest first, and not whose it is."""
-        columns = [column for column in feedback.c if column.name != "owner"]
-        query = select(*columns).order_by(feedback.c.given, feedback.c.answer, feedback.c.owner)
-        offset = 0
+        query = select(feedback).order_by(*_ORDER).limit(PAGE)
+        page = query
         while True:
             async with self._store.reading() as connection:
-                rows = (await connection.execute(query.limit(PAGE).offset(offset))).all()
+                rows = (await connection.execute(page)).all()
             for row in rows:
-                yield Feedback(**row._mapping)
+                yield _feedback(row)
             if len(rows) < PAGE:
                 return
-            offset += PAGE
+            # Not by its number: one that is given again meanwhile moves to the end, and would hide another.
+            last = rows[-1]
+            page = query.where(tuple_(*_ORDER) > (last.given, last.answer, last.owner))
+
+
+def _feedback(row: AnyRow) -> Feedback:
+    return Feedback(**{name: value for name, value in row._mapping.items() if name != "owner"})

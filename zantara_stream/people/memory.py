@@ -15,6 +15,8 @@ from .rows import insert_missing, storable
 from .store import Store
 from .tables import facts, people
 
+MOMENT = 0.001  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
@@ -45,7 +47,9 @@ class Memory:
             if await _forgotten(connection, owner) >= since:
                 return
             before = await _facts(connection, owner)
-            after = merged(before, said, now, lambda: secrets.token_urlsafe(12))
+            after = before
+            for place, statement in enumerate(said):  # a moment apart, so that they stay in their order
+                after = merged(after, [statement], now + place * MOMENT, lambda: secrets.token_urlsafe(12))
             await _replace(connection, owner, before, after)
             # A summary that was written before these facts leaves them out, or tells what they have superseded.
             if summary or [fact.text for fact in after] != [fact.text for fact in before]:

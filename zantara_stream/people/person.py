@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass
+
+_SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # str.lower makes a k of the Kelvin sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,12 @@ class Person:
     @property
     def called(self) -> str:
         """How to address them; "" where that is not known."""
-        return self.nickname or self.name
+        return self.nickname.strip() or self.name.strip()
 
 
 NOBODY = Person()
+
+
+def folded(email: str) -> str:
+    """An e-mail address as it is compared: case does not count, and no two letters that differ are taken for one."""
+    return email.strip().translate(_SMALL)

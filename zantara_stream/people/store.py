@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,16 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from .. import sqlite_file
 from ..allowed import MEMORY
 from ..errors import ConfigError, StoreUnavailable
+from ..sqlite_file import make, write_ahead
+from .tables import METADATA
 
 logger = logging.getLogger(__name__)
 
 DEADLINE = 8.0  # seconds that a transaction may take
 BUSY = 3.0  # seconds to wait for another process's lock
+PROBE, RETRY = 15.0, 1.0  # seconds between looks at a store that can be used, and at one that cannot
 CONNECTIONS = 4  # to the database at once
 _DEFECTS = (ArgumentError, DataError, IntegrityError, ProgrammingError)
 _MIGRATING = 0x7A616E74  # the lock under which one of several servers makes the tables
@@ -49,7 +51,7 @@ class Store:
         """Make the tables ready. Raises `ConfigError`."""
         try:
             if self._file is not None:
-                await asyncio.to_thread(sqlite_file.make, self._file)
+                await asyncio.to_thread(make, self._file)
             async with self.writing() as connection:
                 await connection.run_sync(_migrate)
             if self._file is not None:
@@ -106,6 +108,18 @@ class Store:
         self.problem = problem
         return StoreUnavailable()
 
+    def check(self) -> None:
+        """Raise `StoreUnavailable` where it cannot be used."""
+        if self.problem:
+            raise StoreUnavailable
+
+    async def tend(self) -> None:
+        """See from time to time whether it can be used, and sooner while it cannot; for ever."""
+        while True:
+            await asyncio.sleep(RETRY if self.problem else PROBE)
+            with suppress(StoreUnavailable):
+                await self.probe()
+
     async def probe(self) -> None:
         """See whether it can be written. Raises `StoreUnavailable`."""
         async with self.writing() as connection:
@@ -159,7 +173,7 @@ def _begin(connection: Connection) -> None:
 
 def _write_ahead(file: Path) -> None:
     with closing(sqlite3.connect(file)) as db:
-        sqlite_file.write_ahead(db, BUSY)
+        write_ahead(db, BUSY)
 
 
 def _migrate(connection: Connection) -> None:
@@ -170,7 +184,7 @@ def _migrate(connection: Connection) -> None:
     if found and "alembic_version" not in found:
         raise _Foreign(" ".join((_Foreign.__doc__ or "").split()))
     with as_file(files(__package__).joinpath("migrations")) as folder:
-        config = Config(attributes={"connection": connection})
+        config = Config(attributes={"connection": connection, "tables": METADATA})
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         command.upgrade(config, "head")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from ipaddress import ip_address
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -11,6 +10,7 @@ from aiohttp.typedefs import Handler
 from ..answers.events import to_json
 from ..errors import Forbidden, NotFound, Unauthenticated
 from ..retrieval.library import Library
+from .asker import is_own
 
 
 class Admin:
@@ -24,7 +24,7 @@ class Admin:
         """The same handler, for whoever sends the token; if so told, for this machine itself where none is set."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
-            if self._token or not (open_to_own and _is_own(request)):
+            if self._token or not (open_to_own and is_own(request)):
                 self._admit(request)
             return await handler(request)
 
@@ -50,9 +50,3 @@ class Admin:
         if found is None:
             raise NotFound(f"Build {served.manifest.build} of the index has no such document.")
         return web.json_response({"build": served.manifest.build, **found}, dumps=to_json)
-
-
-def _is_own(request: web.Request) -> bool:
-    """Whether this very machine asks, and not through a proxy on it."""
-    forwarded = {"Forwarded", "X-Forwarded-For"} & request.headers.keys()
-    return not forwarded and request.remote is not None and ip_address(request.remote).is_loopback

@@ -9,21 +9,23 @@ from aiohttp import web
 from ..answers.answer import Answer
 from ..answers.answers import Answers
 from ..answers.events import to_json
-from ..answers.fold import Folded, fold
+from ..answers.fold import fold
 from ..errors import AnswerExpired, AnswerNotFound
+from .asker import asker
+from .authentication import Authentication
 from .parameters import read_event_id
 from .sse import Connections
 
 STOP_TIMEOUT = 15.0  # seconds that a stop may take to be recorded
-_DETAILS = ("model", "stopReason", "usage", "timings", "usedRag", "error", "code", "retryable", "streamDuration")
 
 
 class AnswersById:
-    """The handlers of `/bali-zero/answers/{id}`; whoever holds an id, which nobody can guess, may use it."""
+    """The handlers of `/bali-zero/answers/{id}`: for its owner; where that is nobody, for whoever has the id."""
 
-    def __init__(self, answers: Answers, connections: Connections) -> None:
+    def __init__(self, answers: Answers, connections: Connections, authentication: Authentication) -> None:
         self._answers = answers
         self._connections = connections
+        self._authentication = authentication
 
     async def show(self, request: web.Request) -> web.Response:
         """The log folded to JSON."""
@@ -40,45 +42,38 @@ class AnswersById:
         event_id = await read_event_id(request)
         self._connections.admit()
         if event_id:
-            return await self._connections.resume(request, self._own(request, event_id))
+            return await self._connections.resume(request, self._place(request, event_id))
         return await self._connections.resume(request, self._start(request), "start")
 
     async def _start(self, request: web.Request) -> tuple[Answer, int]:
-        return await self._answers.get(request.match_info["id"]), 0
+        answer = await self._answers.get(request.match_info["id"], asker(request).key)
+        await self._authentication.use_ticket(request, answer.name)
+        return answer, 0
 
-    async def _own(self, request: web.Request, event_id: str) -> tuple[Answer, int]:
-        answer, offset = await self._answers.find(event_id)
+    async def _place(self, request: web.Request, event_id: str) -> tuple[Answer, int]:
+        answer, offset = await self._answers.find(event_id, asker(request).key)
         if answer.id != request.match_info["id"]:
             raise AnswerExpired
+        await self._authentication.use_ticket(request, answer.name)
         return answer, offset
 
     async def _named(self, request: web.Request) -> Answer:
         try:
-            return await self._answers.get(request.match_info["id"])
+            return await self._answers.get(request.match_info["id"], asker(request).key)
         except AnswerExpired:
             raise AnswerNotFound from None
 
 
 def _as_json(answer: Answer) -> web.Response:
     folded = fold(answer.log.frames())
-    ending = folded.done or folded.error or {}
     body: dict[str, Any] = {
         "answer": answer.id,
-        "state": _state(folded),
+        "state": folded.outcome,
+        "query": answer.opening.question,
         "text": folded.text,
-        "citations": folded.citations,
-        "sources": folded.sources,
         "usage": {},
         "sequenceNumber": folded.chunks,
         "offset": answer.log.tail,
-        **{name: ending[name] for name in _DETAILS if name in ending},
+        **folded.details,
     }
     return web.json_response(body, headers={"X-Answer-Id": answer.id, "Cache-Control": "no-store"}, dumps=to_json)
-
-
-def _state(folded: Folded) -> str:
-    if folded.error is not None:
-        return "failed"
-    if folded.done is None:
-        return "running"
-    return "stopped" if folded.done["stopReason"] == "stopped" else "complete"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from aiohttp import web
 
 from ..answers.answer import Answer
 from ..answers.answers import Answers, Asked
 from ..answers.events import to_json
 from ..answers.fold import Folded, fold, offset_after
-from ..errors import AnswerExpired, InvalidRequest
+from ..errors import AnswerExpired, Forbidden, InvalidRequest
+from ..people.tickets import Ticket
 from ..pipeline import Pipeline, Question
+from .asker import TICKET, asker
+from .authentication import Authentication
 from .failures import ended_response, error_response
 from .parameters import Ask, read_ask
 from .sse import HEADERS, Connections
@@ -20,10 +21,13 @@ from .sse import HEADERS, Connections
 class Chat:
     """The handlers of `/bali-zero/chat-stream` and `/bali-zero/chat`."""
 
-    def __init__(self, answers: Answers, pipeline: Pipeline, connections: Connections) -> None:
+    def __init__(
+        self, answers: Answers, pipeline: Pipeline, connections: Connections, authentication: Authentication
+    ) -> None:
         self._answers = answers
         self._pipeline = pipeline
         self._connections = connections
+        self._authentication = authentication
 
     async def probe(self, request: web.Request) -> web.Response:
         """The headers of a stream; nothing is generated."""
@@ -34,37 +38,54 @@ class Chat:
         ask = await read_ask(request)
         self._connections.admit()
         if ask.question is None:
-            return await self._connections.resume(request, self._answers.find(ask.event_id))
-        if ask.after is not None:
-            return await self._connections.resume(request, self._reconnected(ask, ask.question, ask.after))
-        answer = await self._answer(ask, ask.question)
+            return await self._connections.resume(request, self._found(request, ask.event_id))
+        asked = _asked(ask, ask.question, request.get(TICKET))
+        await self._authentication.use_ticket(request, asked.name)
+        if ask.after is not None or _only_resumes(request):
+            return await self._connections.resume(request, self._again(asked, ask.after))
+        answer = await self._answers.ask(asked, self._pipeline.check)
         return await self._connections.serve(request, answer, 0, "start")
 
-    async def _reconnected(self, ask: Ask, question: Question, after: float) -> tuple[Answer, int]:
-        """Where somebody goes on who got chunks until `after`; never a second answer."""
-        answer = await self._answers.named(_asked(ask, question))
+    async def _found(self, request: web.Request, event_id: str) -> tuple[Answer, int]:
+        answer, offset = await self._answers.find(event_id, asker(request).key)
+        await self._authentication.use_ticket(request, answer.name)
+        return answer, offset
+
+    async def _again(self, asked: Asked, after: float | None) -> tuple[Answer, int]:
+        """The answer that is named, from where somebody goes on who got chunks until then; never a second answer."""
+        answer = await self._answers.named(asked)
         if answer is None:
             raise AnswerExpired
-        return answer, offset_after(answer.log.frames(), after)
+        return answer, 0 if after is None else offset_after(answer.log.frames(), after)
 
     async def whole(self, request: web.Request) -> web.Response:
         """The answer as one JSON object, once it is complete."""
         ask = await read_ask(request)
         if ask.question is None:
             raise InvalidRequest("last_event_id resumes a stream; ask for it at /bali-zero/chat-stream.")
-        answer = await self._answer(ask, ask.question)
+        answer = await self._answers.ask(_asked(ask, ask.question), self._pipeline.check)
         with answer.log.follow():
             await answer.log.ended()
         return _as_json(answer)
 
-    async def _answer(self, ask: Ask, question: Question) -> Answer:
-        return await self._answers.ask(_asked(ask, question), self._pipeline.check)
+
+def _asked(ask: Ask, question: Question, ticket: Ticket | None = None) -> Asked:
+    """What identifies the question is who asks what: a page that asks again may have a longer history by then.
+
+    An answer that a ticket starts has a name, so that the same ticket finds it again.
+    """
+    continuity = ask.continuity
+    if ticket is not None:
+        if not ticket.is_for(question.query):
+            raise Forbidden("This ticket is for another question; get a new one.")
+        continuity = continuity or f"ticket {ticket.digest}"
+    return Asked(question.query, question.to_json(), continuity, question.person.key)
 
 
-def _asked(ask: Ask, question: Question) -> Asked:
-    """What identifies the question is who asks what: a page that asks again may have a longer history by then."""
-    digest = hashlib.sha256(f"{question.asker}\0{question.query}".encode()).hexdigest()
-    return Asked(digest, question.to_json(), ask.continuity)
+def _only_resumes(request: web.Request) -> bool:
+    """Whether the request's ticket is too old to start an answer."""
+    ticket = request.get(TICKET)
+    return ticket is not None and not ticket.fresh
 
 
 def _as_json(answer: Answer) -> web.Response:

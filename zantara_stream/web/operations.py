@@ -9,6 +9,7 @@ from aiohttp import web
 from ..answers.answers import Answers
 from ..errors import RequestError
 from ..metrics import EXPOSITION_TYPE, exposition
+from ..people.store import Store
 from ..pipeline import Pipeline
 from ..retrieval.library import Library
 from .sse import error_body
@@ -28,10 +29,11 @@ PAGE_HEADERS = {
 class Operations:
     """The handlers of `/health`, `/ready` and `/metrics`."""
 
-    def __init__(self, answers: Answers, pipeline: Pipeline, library: Library) -> None:
+    def __init__(self, answers: Answers, pipeline: Pipeline, library: Library, store: Store) -> None:
         self._answers = answers
         self._pipeline = pipeline
         self._library = library
+        self._store = store
 
     async def health(self, request: web.Request) -> web.Response:
         """Live: the loop runs."""
@@ -41,6 +43,7 @@ class Operations:
         """Whether a question asked now would be answered; the reason where not."""
         try:
             self._answers.admit()
+            self._store.check()
             build = self._pipeline.check()
         except RequestError as error:
             return web.json_response({"ready": False, **error_body(error)}, status=503)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
@@ -17,15 +17,18 @@ from aiohttp import web
 from ..errors import InvalidRequest, TooLarge
 from ..generation.answerer import Turn
 from ..pipeline import Question
+from .asker import asker, kept_session
 
 QUERY_LIMIT = 8000  # characters
 HISTORY_TURNS = 400
 HISTORY_LIMIT = 400_000  # characters
+EMPTY = b"{}"
 BODY_LIMIT = 2 * 1024 * 1024  # bytes
 LINE_LIMIT = 64 * 1024  # bytes of the request target
 LATEST = 1e11  # unix seconds; beyond it they are milliseconds
 ID_LIMIT = 200  # characters of a session or continuity id
 RESULTS_LIMIT = 50
+COMMENT_LIMIT = 4000  # characters
 
 NOBODY = frozenset({"", "undefined", "null", "none"})
 ROLES = {"user": "user", "assistant": "assistant", "u": "user", "a": "assistant"}
@@ -57,10 +60,12 @@ async def read_ask(request: web.Request) -> Ask:
     event_id = _named(request, values, "last_event_id")
     if event_id:
         return Ask(event_id=event_id)
-    _named(request, values, "session_id")
+    session = kept_session(request, _named(request, values, "session_id"))
     _named(request, values, "reconnection")  # says no more than the timestamp or the continuity id beside it
     continuity = _named(request, values, "continuity_id")
-    return Ask(read_question(values), continuity, after=_moment(_named(request, values, "last_chunk_timestamp")))
+    asked = read_question(values)
+    question = replace(asked, person=asker(request), session=session)
+    return Ask(question, continuity, after=_moment(_named(request, values, "last_chunk_timestamp")))
 
 
 async def read_event_id(request: web.Request) -> str:
@@ -81,13 +86,43 @@ def _moment(value: str) -> float | None:
 
 
 def read_question(values: Mapping[str, Any]) -> Question:
-    """The question with its history and asker."""
+    """The question with its history, and whether memory may be used for it."""
     query = read_query(values)
     history = read_history(values.get("conversation_history"))
     if history and history[-1] == Turn("user", query):
         history = history[:-1]
+    read_email(values)
+    return Question(query, history, remembers=_switch(values, "memory", True))
+
+
+def read_email(values: Mapping[str, Any]) -> str:
+    """The e-mail address that somebody says is theirs; "" for nobody."""
     email = _string(values, "user_email").strip()
-    return Question(query, history, "" if email.lower() in NOBODY else email)
+    return "" if email.lower() in NOBODY else email
+
+
+def read_rating(values: Mapping[str, Any]) -> tuple[str, int, str]:
+    """The id of an answer, its rating, and a comment."""
+    rating = values.get("rating")
+    if isinstance(rating, bool) or not isinstance(rating, int) or not 1 <= rating <= 5:
+        raise InvalidRequest("rating must be a whole number from 1 to 5.")
+    comment = _string(values, "comment").strip()
+    if len(comment) > COMMENT_LIMIT:
+        raise TooLarge(f"comment has {len(comment):,} characters; at most {COMMENT_LIMIT:,} are allowed.")
+    answer = _string(values, "answer").strip()
+    if not answer:
+        raise InvalidRequest("answer is missing; it is the id of the answer that is rated.")
+    return answer, rating, comment
+
+
+def _switch(values: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = values.get(name, default)
+    said = value.strip().lower() if isinstance(value, str) else value
+    if said in ("", None):
+        return default
+    if not isinstance(said, bool) and said not in ("true", "false"):
+        raise InvalidRequest(f"{name} must be true or false.")
+    return said in (True, "true")
 
 
 async def read_values(request: web.Request) -> dict[str, Any]:
@@ -96,14 +131,19 @@ async def read_values(request: web.Request) -> dict[str, Any]:
     if request.method != "POST":
         return dict(request.query)
     try:
-        body = json.loads(await request.read())
-    except web.HTTPRequestEntityTooLarge:
-        raise TooLarge(f"The body is larger than {BODY_LIMIT:,} bytes.") from None
+        body = json.loads(await _body(request) or EMPTY)
     except (ValueError, RecursionError):
         raise InvalidRequest("The body is not valid JSON in UTF-8.") from None
     if not isinstance(body, dict):
         raise InvalidRequest(f"The body must be a JSON object, not {_kind(body)}.")
     return {**request.query, **body}
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        return await request.read()  # which keeps it for whoever reads it next
+    except web.HTTPRequestEntityTooLarge:
+        raise TooLarge(f"The body is larger than {BODY_LIMIT:,} bytes.") from None
 
 
 def check_line(request: web.Request) -> None:

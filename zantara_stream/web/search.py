@@ -9,6 +9,7 @@ from aiohttp import web
 from ..answers.events import to_json
 from ..retrieval.library import Library
 from ..retrieval.search import Hit
+from .asker import asker
 from .parameters import read_limit, read_query, read_values
 
 
@@ -19,10 +20,10 @@ class Search:
         self._library = library
 
     async def search(self, request: web.Request) -> web.Response:
-        """The passages nearest to the query, best first, relevant or not."""
+        """The passages nearest to the query that the asker may see, best first, relevant or not."""
         values = await read_values(request)
         query, limit = read_query(values), read_limit(values)
-        hits = await self._library.current.search(query, limit)
+        hits = await self._library.current.search(query, limit, asker(request).level)
         return web.json_response({"results": [_result(hit) for hit in hits]}, dumps=to_json)
 
 

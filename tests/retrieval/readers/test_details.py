@@ -127,7 +127,20 @@ def test_whether_the_language_was_declared(declared: str, remembered: bool) -> N
 
 
 def test_half_characters_and_zeros_are_replaced_where_they_stand() -> None:
-    draft = Draft("H\ud800\n\na\0b", (Section("H\ud800", 4, 7),), "T\udfff", url="u\ud800", status="s\0")
+    draft = Draft(
+        "H\ud800\n\na\0b", (Section("H\ud800", 4, 7),), "T\udfff", url="x\ud800", status="s\0"
+    )
     document = complete("a.json", draft)
     assert (document.text, document.sections) == ("H\ufffd\n\na\ufffdb", (Section("H\ufffd", 4, 7),))
-    assert (document.title, document.url, document.status) == ("T\ufffd", "u\ufffd", "s\ufffd")
+    assert (document.title, document.url, document.status) == ("T\ufffd", "", "s\ufffd")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["javascript:alert(1)", "JavaScript://x/%0aalert(1)", "data:text/html,x", "/path", "https://", "https://a b", "x"],
+)
+def test_an_address_that_is_not_of_the_web_is_left_out(url: str) -> None:
+    draft = _draft("One.", "T", "en", "2020-01-01")
+    assert complete("a.md", replace(draft, url=url)).url == ""
+    assert complete("a.md", draft, Metadata(url=url)).url == complete("a.md", draft).url
+    assert complete("a.md", draft, Metadata(url="HTTPS://b.example/x?y#z")).url == "HTTPS://b.example/x?y#z"

@@ -75,7 +75,7 @@ def test_facts() -> None:
 
 def test_a_book_that_says_less_of_itself() -> None:
     draft = read_epub(_book(metadata="<dc:date>2020-01-01</dc:date><dc:source>urn:isbn:1</dc:source>"))
-    assert (draft.title, draft.language, draft.updated, draft.url) == ("Permits", "", "2020-01-01", "")
+    assert (draft.title, draft.language, draft.updated, draft.url) == ("Permits", "", "2020-01-01", "urn:isbn:1")
 
 
 def test_the_metadata_of_the_second_version_is_in_an_element_of_its_own() -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from alembic import context
 
-from zantara_stream.people.tables import METADATA
-
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=METADATA,
+    target_metadata=context.config.attributes["tables"],
     render_as_batch=True,  # SQLite alters few things in place
 )
 context.run_migrations()

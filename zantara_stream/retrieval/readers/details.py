@@ -12,6 +12,7 @@ from .metadata import Metadata
 
 _WORD = re.compile(r"[^\W_]")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_ADDRESS = re.compile(r"https?://[^\s<>\"\x00-\x20\ud800-\udfff]+", re.IGNORECASE)
 _NEAR_TOP = 1500  # characters in which a visible date is looked for
 _UNSTORABLE = re.compile(r"[\ud800-\udfff\x00]")  # half characters and zeros, which escapes can spell
 NOTHING = Metadata()
@@ -46,13 +47,18 @@ def complete(path: str, draft: Draft, sidecar: Metadata = NOTHING) -> Document:
         sections=tuple(Section(_storable(held.heading), held.start, held.end) for held in draft.sections),
         language=declared or language_of(draft.text[:SAMPLE]),
         updated=_date(sidecar.updated) or _updated(draft),
-        url=_storable(sidecar.url or draft.url),
+        url=_address(sidecar.url) or _address(draft.url),
         pages=draft.pages,
         markdown=draft.markdown,
         level=level or 0,
         status=_storable(sidecar.status or draft.status),
         language_declared=bool(declared),
     )
+
+
+def _address(text: str) -> str:
+    """An address that a reader may be led to: of the web, and nothing that a browser would run."""
+    return text if _ADDRESS.fullmatch(text) else ""
 
 
 def _storable(text: str) -> str:

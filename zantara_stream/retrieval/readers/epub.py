@@ -43,7 +43,7 @@ def read_epub(data: bytes) -> Draft:
         title,
         _said(package, "language"),
         _modified(package) or _said(package, "date"),
-        source if source.startswith(("http://", "https://")) else "",
+        source,
     )
 
 

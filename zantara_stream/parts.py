@@ -1,0 +1,118 @@
+"""The settings made into the parts of a server, none of which is open yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from .answers.answer import Lifetimes
+from .answers.answers import Answers
+from .answers.events import Event
+from .answers.fold import Folded
+from .answers.journal import Journal, Opening
+from .answers.memory import MemoryJournal
+from .answers.sqlite import SqliteJournal
+from .config import AUTOMATIC, EXTRACTIVE, JWT, MEMORY, SQLITE, Settings
+from .errors import ConfigError
+from .generation.answerer import Answerer
+from .generation.extractive import ExtractiveAnswerer
+from .people.collaborators import CollaboratorsFile
+from .people.conversations import Conversations
+from .people.feedback import Feedbacks
+from .people.identity import Tokens
+from .people.keys import Keys, make_keys
+from .people.memory import Memory
+from .people.store import Store
+from .people.tickets import Tickets
+from .pipeline import Pipeline, Question
+from .recording import Kept, Recording
+from .retrieval.embedding import model_name
+from .retrieval.library import Library
+from .retrieval.reranker import Reranker
+
+
+def make_library(settings: Settings) -> Library:
+    """The library of the configured index, not yet open."""
+    reranker = partial(Reranker, settings.reranker) if settings.reranker else None
+    return Library(settings.index, model=model_name(settings.embedding_model), load_reranker=reranker)
+
+
+def make_answerer(settings: Settings, environment: Mapping[str, str] = os.environ) -> Answerer:
+    """The answerer that the settings and the SDK's own variables name. Raises `ConfigError`."""
+    key = environment.get("ANTHROPIC_API_KEY") or environment.get("ANTHROPIC_AUTH_TOKEN")
+    if settings.model == EXTRACTIVE or (settings.model == AUTOMATIC and not key):
+        return ExtractiveAnswerer()
+    base_url = environment.get("ANTHROPIC_BASE_URL")
+    if not key and not base_url:
+        raise ConfigError(
+            f"ZANTARA_MODEL={settings.model!r} needs a key: set ANTHROPIC_API_KEY, "
+            f"or ANTHROPIC_BASE_URL for a local server, or ZANTARA_MODEL={EXTRACTIVE}."
+        )
+    from .generation.claude import DEFAULT_MODEL, ClaudeAnswerer, ClaudeOptions
+
+    # A local server asks for no key, but the SDK does.
+    options = ClaudeOptions(api_key=None if key else "none")
+    return ClaudeAnswerer(settings.model or DEFAULT_MODEL, options)
+
+
+def make_journal(settings: Settings) -> Journal:
+    """The journal that the settings name, not yet open."""
+    if settings.journal == MEMORY:
+        return MemoryJournal(settings.lease)
+    return SqliteJournal(Path(settings.journal.removeprefix(SQLITE)), settings.lease)
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """What is kept of people, who of them is known, and what shows who they are."""
+
+    store: Store
+    conversations: Conversations
+    memory: Memory
+    tickets: Tickets
+    feedback: Feedbacks
+    collaborators: CollaboratorsFile
+    keys: Keys | None
+    tokens: Tokens | None
+
+
+def make_people(settings: Settings) -> People:
+    """The store and all that is kept in it. Raises `ConfigError`."""
+    store = Store(settings.database_url)
+    keys = make_keys(settings.jwt_secret, settings.jwt_jwks) if settings.auth == JWT else None
+    return People(
+        store,
+        Conversations(store, settings.conversation_retention),
+        Memory(store),
+        Tickets(store, settings.retention),
+        Feedbacks(store),
+        CollaboratorsFile(settings.collaborators),
+        keys,
+        Tokens(keys, settings.jwt_issuer, settings.jwt_audience) if keys is not None else None,
+    )
+
+
+def make_recording(settings: Settings, people: People, answerer: Answerer) -> Recording:
+    """What keeps the record of answers; where Claude writes them, it is also asked for facts and summaries."""
+    kept = Kept(people.conversations, people.memory, people.tickets, settings.memory)
+    if isinstance(answerer, ExtractiveAnswerer):
+        return Recording(kept)
+    from .generation.background import ClaudeBackground
+    from .generation.claude import ClaudeAnswerer
+
+    return Recording(kept, ClaudeBackground(answerer) if isinstance(answerer, ClaudeAnswerer) else None)
+
+
+def make_answers(settings: Settings, pipeline: Pipeline, recording: Recording) -> Answers:
+    """The answers that a pipeline writes, kept as the settings say, and recorded."""
+    lifetimes = Lifetimes(settings.grace, settings.retention, settings.max_answers, settings.max_log)
+
+    def produce(opening: Opening, written: Folded) -> AsyncGenerator[Event, None]:
+        return pipeline.answer(Question.from_json(opening.request), written, partial(recording.begin, opening))
+
+    answers = Answers(make_journal(settings), produce, lifetimes, pipeline.model, recording.ended)
+    recording.watch(answers)
+    return answers

@@ -1,0 +1,101 @@
+"""The application on a socket, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from .app import ANSWERS, LIBRARY, PEOPLE, create_app
+from .config import Settings, check_exposure
+from .errors import ConfigError
+from .retrieval.steady import steady
+
+PARSER_LINE_LIMIT = 256 * 1024  # bytes; beyond parameters.LINE_LIMIT, so that a long line gets our answer with CORS
+PARSER_FIELD_LIMIT = 32 * 1024  # bytes of a header, so that a long Last-Event-ID is answered as an unknown one
+SHUTDOWN_TIMEOUT = 5.0  # seconds for handlers to end once their logs are closed
+
+
+class _NoAddresses(logging.Filter):
+    """Keeps request targets out of the log: aiohttp shows them in the traceback of a malformed request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.exc_info = None
+            record.msg, record.args = "malformed request: %s", (type(error).__name__,)
+        return True
+
+
+def http_logger() -> logging.Logger:
+    """The logger that aiohttp's server is given."""
+    log = logging.getLogger("zantara_stream.http")
+    if not log.filters:
+        log.addFilter(_NoAddresses())
+    return log
+
+
+def make_runner(app: web.Application) -> web.AppRunner:
+    """What runs the application on a socket."""
+    return web.AppRunner(
+        app,
+        handler_cancellation=True,  # else a reader who leaves a silent stream is never noticed
+        access_log=None,  # request targets hold questions and addresses
+        logger=http_logger(),
+        max_line_size=PARSER_LINE_LIMIT,
+        max_field_size=PARSER_FIELD_LIMIT,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+    )
+
+
+async def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
+    """Serve until SIGTERM or SIGINT, then let running answers finish within `settings.drain`.
+
+    SIGHUP takes up the current build, and reads the collaborators file again.
+    """
+    check_exposure(settings)
+    app = create_app(settings)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _take_up, app)  # else it would end the process
+    runner = make_runner(app)
+    await runner.setup()
+    try:
+        async with steady(app[LIBRARY]):
+            await _listen(web.TCPSite(runner, settings.host, settings.port), settings)
+            announce(f"Zantara Stream answers on {_address(runner)} (Ctrl-C stops it)")
+            await _stop_signal()
+            announce("Stopping: no new answers, running ones may finish")
+            await app[ANSWERS].drain(settings.drain)
+    finally:
+        await runner.cleanup()
+
+
+def _take_up(app: web.Application) -> None:
+    """Take up what the operator has changed."""
+    app[LIBRARY].wake()
+    asyncio.get_running_loop().run_in_executor(None, app[PEOPLE].collaborators.reload)
+
+
+async def _listen(site: web.TCPSite, settings: Settings) -> None:
+    try:
+        await site.start()
+    except OSError as error:
+        raise ConfigError(
+            f"ZANTARA_HOST={settings.host!r}, ZANTARA_PORT={settings.port}: cannot listen there ({error.strerror})."
+        ) from error
+
+
+def _address(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _stop_signal() -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()
