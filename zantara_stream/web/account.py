@@ -97,7 +97,7 @@ def _cover(conversation: Conversation) -> dict[str, Any]:
     return {
         "id": conversation.session,
         "title": conversation.title,
-        "turns": conversation.count,
+        "count": conversation.count,
         "created": conversation.created,
         "updated": conversation.updated,
     }
