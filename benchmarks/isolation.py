@@ -38,7 +38,7 @@ from zantara_stream.serving import make_runner  # noqa: E402
 from zantara_stream.testing import HashingEmbedder, ScriptedAnswerer  # noqa: E402
 
 SESSION = "session-of-anna"
-ANSWER_TEXT = "A sentence of an answer that is rather long. " * 400
+ANSWER_TEXT = "A sentence of an answer that is rather long. " * 10_000
 Pair = tuple[str, str, str]  # method, the address of what is hers, and of what nobody has
 
 
