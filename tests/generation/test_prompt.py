@@ -16,6 +16,7 @@ from zantara_stream.generation.prompt import (
     GO_ON,
     MARKED,
     NOTHING_FOUND,
+    OF_MEMORY,
     SYSTEM,
     TAGGED,
     blocks,
@@ -159,6 +160,23 @@ def test_that_nothing_was_found_is_said(citations: bool) -> None:
     (question,) = last(Prompt("Who won the cup?"), citations=citations)
     assert question["text"].startswith("Who won the cup?\n")
     assert question["text"].endswith(NOTHING_FOUND)
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "note"),
+    [
+        ("remembered", (), OF_MEMORY["remembered"]),
+        ("not_remembered", (), OF_MEMORY["not_remembered"]),
+        ("known", ("My company is a PT PMA.",), OF_MEMORY["known"]),
+        ("known", (), OF_MEMORY["nothing_known"]),
+    ],
+)
+def test_of_messages_about_memory_it_is_said_what_this_server_does_with_them(
+    kind: str, facts: tuple[str, ...], note: str
+) -> None:
+    content = last(Prompt("Remember this.", small_talk=kind, facts=facts))
+    assert content[-1]["text"] == f"Remember this.\n\n{note}"
+    assert ("My company" in content[0]["text"]) == bool(facts)
 
 
 def test_small_talk_is_sent_as_it_is() -> None:

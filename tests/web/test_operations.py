@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ import pytest
 from builds_made import DAMAGES, Changing
 from passages_made import passage
 from server import BlockingEmbedder, Server, data, serving, starting
+from tokens_made import SECRET, token
 
 from zantara_stream.generation.answerer import Quote
 from zantara_stream.generation.extractive import ExtractiveAnswerer
+from zantara_stream.people import store as store_module
 from zantara_stream.testing import HashingEmbedder, ScriptedAnswerer
 
 
@@ -188,6 +192,28 @@ async def test_a_server_that_can_record_nothing_is_not_ready_but_well(small_inde
         assert (status, body["code"], body["retryable"]) == (503, "journal_unavailable", True)
         assert "disk" not in body["error"], "what is wrong with it stands in the log"
         async with await server.get("/health") as response:
+            assert response.status == 200
+
+
+async def test_a_server_whose_store_cannot_be_used_is_not_ready_until_it_can(
+    small_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "BUSY", 0.05)
+    monkeypatch.setattr(store_module, "RETRY", 0.01)
+    path = tmp_path / "people.db"
+    async with serving(small_index, database_url=f"sqlite:///{path}", auth="jwt", jwt_secret=SECRET) as server:
+        anna = {"Authorization": f"Bearer {token('anna')}"}
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            async with server.session.delete(f"{server.url}/bali-zero/memory", headers=anna) as response:
+                assert (response.status, (await response.json())["code"]) == (503, "store_unavailable")
+            status, body = await readiness(server)
+            assert (status, body["code"], body["retryable"]) == (503, "store_unavailable", True)
+            async with await server.get("/health") as response:
+                assert response.status == 200
+        while (await readiness(server))[0] != 200:
+            pass
+        async with server.session.delete(f"{server.url}/bali-zero/memory", headers=anna) as response:
             assert response.status == 200
 
 

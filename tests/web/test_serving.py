@@ -128,6 +128,47 @@ async def test_a_stopping_server_takes_no_new_questions_and_finishes_the_running
     assert len(answerer.prompts) == 1
 
 
+async def test_it_does_not_start_where_others_could_ask_without_being_known(
+    small_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(small_index, monkeypatch, ScriptedAnswerer("a"), host="0.0.0.0") as server:
+        with pytest.raises(ConfigError, match="ZANTARA_ALLOW_ANONYMOUS"):
+            await server.line()
+    async with running(small_index, monkeypatch, ScriptedAnswerer("a"), host="0.0.0.0", allow_anonymous=True) as server:
+        assert found_address(await server.line())
+
+
+async def test_the_collaborators_are_read_again_when_it_is_told_so(
+    small_index: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file, person = tmp_path / "people.toml", {"user_email": "made@example.com"}
+    answerer = ScriptedAnswerer("a")
+
+    def write(nickname: str) -> None:
+        file.write_text(f"[[collaborator]]\nid='m'\nemail='made@example.com'\nname='Made'\nnickname='{nickname}'\n")
+
+    write("First")
+    settings = {"trust_email": True, "collaborators": file}
+    async with running(small_index, monkeypatch, answerer, **settings) as server, ClientSession() as session:
+        url = found_address(await server.line())
+        await server.library.opened.wait()
+
+        async def called() -> str:
+            async with session.post(url + CHAT, json={"query": QUESTION, **person}) as response:
+                assert response.status == 200
+            return answerer.prompts[-1].person.called
+
+        assert await called() == "First"
+        write("Second")
+        assert await called() == "First"
+        os.kill(os.getpid(), signal.SIGHUP)
+        while await called() != "Second":
+            pass
+        file.write_text("damaged")
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert await called() == "Second"
+
+
 async def test_what_does_not_finish_in_time_ends_with_a_coded_error_and_the_server_stops(
     small_index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,7 @@ class Store:
         self._url = _async_url(url)
         self.name = MEMORY if url == MEMORY else make_url(url).render_as_string(hide_password=True)
         self.problem = ""  # why it cannot be used, or ""
+        self._failed = asyncio.Event()
         self._engine = _engine(self._url)
 
     async def open(self) -> None:
@@ -100,12 +101,14 @@ class Store:
             if self.problem:
                 logger.warning("the store %s can be used again", self.name)
             self.problem = ""
+            self._failed.clear()
 
     def _unavailable(self, error: BaseException) -> StoreUnavailable:
         problem = _in_words(error)
         if not self.problem:
             logger.error("the store %s cannot be used: %s", self.name, problem)
         self.problem = problem
+        self._failed.set()
         return StoreUnavailable()
 
     def check(self) -> None:
@@ -116,7 +119,9 @@ class Store:
     async def tend(self) -> None:
         """See from time to time whether it can be used, and sooner while it cannot; for ever."""
         while True:
-            await asyncio.sleep(RETRY if self.problem else PROBE)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._failed.wait(), PROBE)
+                await asyncio.sleep(RETRY)
             with suppress(StoreUnavailable):
                 await self.probe()
 
