@@ -39,6 +39,7 @@ class Node:
             "PYTHONPATH": str(ROOT),
             "ZANTARA_JOURNAL": f"sqlite:///{self.journal}",
             "ZANTARA_LEASE": "1",
+            "ZANTARA_ALLOW_ANONYMOUS": "true",  # one scenario listens on a cable
             "ZANTARA_HEARTBEAT": "1",
             "FAULTS_WRITE_DEADLINE": str(write_deadline),
             "FAULTS_USER_TIMEOUT": str(user_timeout),

@@ -26,6 +26,7 @@ from .message import Message
 from .prompt import instructions, messages
 
 logger = logging.getLogger(__name__)
+logging.getLogger("anthropic").setLevel(logging.INFO)  # below that it tells whole requests, and so people's own words
 
 DEFAULT_MODEL = "claude-haiku-4-5"
 MAX_TOKENS = 4096  # of an answer

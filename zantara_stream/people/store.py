@@ -29,6 +29,7 @@ from ..sqlite_file import make, write_ahead
 from .tables import METADATA
 
 logger = logging.getLogger(__name__)
+logging.getLogger("aiosqlite").setLevel(logging.INFO)  # below that it tells every value of every statement
 
 DEADLINE = 8.0  # seconds that a transaction may take
 BUSY = 3.0  # seconds to wait for another process's lock

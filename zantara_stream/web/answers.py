@@ -47,14 +47,14 @@ class AnswersById:
 
     async def _start(self, request: web.Request) -> tuple[Answer, int]:
         answer = await self._answers.get(request.match_info["id"], asker(request).key)
-        await self._authentication.use_ticket(request, answer.name)
+        await self._authentication.use_ticket(request, answer.name, answer.opening.question)
         return answer, 0
 
     async def _place(self, request: web.Request, event_id: str) -> tuple[Answer, int]:
         answer, offset = await self._answers.find(event_id, asker(request).key)
         if answer.id != request.match_info["id"]:
             raise AnswerExpired
-        await self._authentication.use_ticket(request, answer.name)
+        await self._authentication.use_ticket(request, answer.name, answer.opening.question)
         return answer, offset
 
     async def _named(self, request: web.Request) -> Answer:

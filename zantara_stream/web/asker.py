@@ -15,6 +15,7 @@ from ..people.tickets import Ticket
 PERSON = web.RequestKey("person", Person)
 IDENTITY = web.RequestKey[Mapping[str, Any]]("identity", Mapping)  # what made the person
 TICKET = web.RequestKey("ticket", Ticket)
+_FORWARDED = {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"}  # what proxies add
 UNGUESSABLE = 16  # characters of a session id that says who may read its conversation
 
 
@@ -43,5 +44,11 @@ def kept_session(request: web.Request, session: str) -> str:
 
 def is_own(request: web.Request) -> bool:
     """Whether this very machine asks, and not through a proxy on it."""
-    forwarded = {"Forwarded", "X-Forwarded-For"} & request.headers.keys()
-    return not forwarded and request.remote is not None and ip_address(request.remote).is_loopback
+    return not _FORWARDED & {name.lower() for name in request.headers} and _is_loopback(request.remote or "")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:  # a Unix socket has none, and a proxy may be at its other end
+        return False

@@ -59,13 +59,13 @@ class Authentication:
             shown = await self._redeem(request, ticket)
         else:
             raise Unauthenticated(_HOW)
-        claimed = read_email(await read_values(request))
+        claimed = await _claimed(request)
         if claimed and folded(claimed) != folded(shown["email"]):
             raise Forbidden("user_email is not the address of the person whose token this is.")
         self._identified(request, shown)
 
     async def _trust(self, request: web.Request) -> None:
-        if email := read_email(await read_values(request)):
+        if email := await _claimed(request):
             self._identified(request, {"key": email_key(email), "email": email})
         elif ticket := _ticket(request):
             self._identified(request, await self._redeem(request, ticket))
@@ -83,11 +83,31 @@ class Authentication:
         request[PERSON] = replace(known or Person(name=shown.get("name", "")), key=shown["key"])
         request[IDENTITY] = shown
 
-    async def use_ticket(self, request: web.Request, answer: str) -> None:
-        """Use the request's ticket, if it has one, for the answer of that name. Raises `Forbidden` for a second one."""
+    async def use_ticket(self, request: web.Request, answer: str, question: str) -> None:
+        """Use the request's ticket, if it has one, for the answer of that name to that question.
+
+        Raises `Forbidden` where it is for another question, or was used for another answer.
+        """
         ticket = request.get(TICKET)
-        if ticket is not None and not await self._tickets.use(ticket, answer):
+        if ticket is None:
+            return
+        if not ticket.is_for(question):
+            raise Forbidden("This ticket is for another question; get a new one.")
+        if not await self._tickets.use(ticket, answer):
             raise Forbidden("This ticket was used for another answer; get a new one.")
+
+
+async def _claimed(request: web.Request) -> str:
+    """The address that the request says is its asker's. Raises `Forbidden` where it says two.
+
+    A proxy may have verified only one of them, and nothing tells which.
+    """
+    values = await read_values(request)
+    said = [*request.query.getall("user_email", ()), values.get("user_email")]
+    claimed = {folded(email): email for email in (read_email({"user_email": value}) for value in said) if email}
+    if len(claimed) > 1:
+        raise Forbidden("user_email says two addresses; send one.")
+    return next(iter(claimed.values()), "")
 
 
 def _ticket(request: web.Request) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from aiohttp import web
 
 from ..answers.answer import Answer
 from ..answers.answers import Answers, Asked
 from ..answers.events import to_json
 from ..answers.fold import Folded, fold, offset_after
-from ..errors import AnswerExpired, Forbidden, InvalidRequest
+from ..errors import AnswerExpired, InvalidRequest
 from ..people.tickets import Ticket
 from ..pipeline import Pipeline, Question
 from .asker import TICKET, asker
@@ -40,7 +42,7 @@ class Chat:
         if ask.question is None:
             return await self._connections.resume(request, self._found(request, ask.event_id))
         asked = _asked(ask, ask.question, request.get(TICKET))
-        await self._authentication.use_ticket(request, asked.name)
+        await self._authentication.use_ticket(request, asked.name, asked.question)
         if ask.after is not None or _only_resumes(request):
             return await self._connections.resume(request, self._again(asked, ask.after))
         answer = await self._answers.ask(asked, self._pipeline.check)
@@ -48,7 +50,7 @@ class Chat:
 
     async def _found(self, request: web.Request, event_id: str) -> tuple[Answer, int]:
         answer, offset = await self._answers.find(event_id, asker(request).key)
-        await self._authentication.use_ticket(request, answer.name)
+        await self._authentication.use_ticket(request, answer.name, answer.opening.question)
         return answer, offset
 
     async def _again(self, asked: Asked, after: float | None) -> tuple[Answer, int]:
@@ -72,13 +74,11 @@ class Chat:
 def _asked(ask: Ask, question: Question, ticket: Ticket | None = None) -> Asked:
     """What identifies the question is who asks what: a page that asks again may have a longer history by then.
 
-    An answer that a ticket starts has a name, so that the same ticket finds it again.
+    An answer that a ticket starts has a name, so that the same ticket finds it again with the same question.
     """
     continuity = ask.continuity
-    if ticket is not None:
-        if not ticket.is_for(question.query):
-            raise Forbidden("This ticket is for another question; get a new one.")
-        continuity = continuity or f"ticket {ticket.digest}"
+    if ticket is not None and not continuity:
+        continuity = f"ticket {ticket.digest} {sha256(question.query.encode()).hexdigest()}"
     return Asked(question.query, question.to_json(), continuity, question.person.key)
 
 

@@ -76,13 +76,19 @@ async def failures(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception as error:
         if request.writer.output_size:
             raise  # a stream has begun: a second response would only garble it
-        return await _refuse(request, internal_error(error, f"{request.method} {request.path}"))
+        return await _refuse(request, internal_error(error, f"{request.method} {_route(request)}"))
 
 
 async def _refuse(request: web.Request, error: RequestError) -> web.StreamResponse:
     if isinstance(error, NotNow) and wants_events(request):
         return await _unavailable(request, error)
     return error_response(error)
+
+
+def _route(request: web.Request) -> str:
+    """The address without the names in it, which may be what opens somebody's conversation."""
+    resource = request.match_info.route.resource
+    return "an unknown address" if resource is None else resource.canonical
 
 
 def wants_events(request: web.Request) -> bool:

@@ -23,6 +23,7 @@ QUERY_LIMIT = 8000  # characters
 HISTORY_TURNS = 400
 HISTORY_LIMIT = 400_000  # characters
 EMPTY = b"{}"
+VALUES = web.RequestKey("values", dict[str, Any])  # read once, by whoever asks first
 BODY_LIMIT = 2 * 1024 * 1024  # bytes
 LINE_LIMIT = 64 * 1024  # bytes of the request target
 LATEST = 1e11  # unix seconds; beyond it they are milliseconds
@@ -127,23 +128,25 @@ def _switch(values: Mapping[str, Any], name: str, default: bool) -> bool:
 
 async def read_values(request: web.Request) -> dict[str, Any]:
     """The parameters of a request: its query string, or its JSON body."""
+    values = request.get(VALUES)
+    if values is None:
+        values = request[VALUES] = await _values(request)
+    return values
+
+
+async def _values(request: web.Request) -> dict[str, Any]:
     check_line(request)
     if request.method != "POST":
         return dict(request.query)
     try:
-        body = json.loads(await _body(request) or EMPTY)
+        body = json.loads(await request.read() or EMPTY)
+    except web.HTTPRequestEntityTooLarge:
+        raise TooLarge(f"The body is larger than {BODY_LIMIT:,} bytes.") from None
     except (ValueError, RecursionError):
         raise InvalidRequest("The body is not valid JSON in UTF-8.") from None
     if not isinstance(body, dict):
         raise InvalidRequest(f"The body must be a JSON object, not {_kind(body)}.")
     return {**request.query, **body}
-
-
-async def _body(request: web.Request) -> bytes:
-    try:
-        return await request.read()  # which keeps it for whoever reads it next
-    except web.HTTPRequestEntityTooLarge:
-        raise TooLarge(f"The body is larger than {BODY_LIMIT:,} bytes.") from None
 
 
 def check_line(request: web.Request) -> None:
