@@ -135,7 +135,7 @@ class Pipeline:
 
     async def _searched(self, question: Question, recalled: Recalled) -> Prompt:
         served = self._library.current
-        kind = _of_memory(question.query, recalled)
+        kind = _of_memory(question, recalled)
         if kind:
             language = await served.run(lambda build: _language(question, (), build))
             facts = tuple(map(dated, recalled.facts)) if kind == "known" else ()
@@ -164,11 +164,13 @@ def _language(question: Question, hits: tuple[Hit, ...], build: Build) -> str:
     return told or question.person.language or (hits[0].passage.language if hits else "en")
 
 
-def _of_memory(query: str, recalled: Recalled) -> str:
+def _of_memory(question: Question, recalled: Recalled) -> str:
     """What kind of message about memory it is, and nothing else; "" for any other."""
-    if only_states(query):
+    if only_states(question.query):
         return "remembered" if recalled.remembers else "not_remembered"
-    return "known" if asks_what_is_known(query) else ""
+    if not asks_what_is_known(question.query):
+        return ""
+    return "not_recalled" if question.person.key and not recalled.remembers else "known"
 
 
 async def _relevant(question: Question, recalled: Recalled, served: Served) -> tuple[str, ...]:

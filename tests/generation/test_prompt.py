@@ -167,6 +167,7 @@ def test_that_nothing_was_found_is_said(citations: bool) -> None:
     [
         ("remembered", (), OF_MEMORY["remembered"]),
         ("not_remembered", (), OF_MEMORY["not_remembered"]),
+        ("not_recalled", (), OF_MEMORY["not_recalled"]),
         ("known", ("My company is a PT PMA.",), OF_MEMORY["known"]),
         ("known", (), OF_MEMORY["nothing_known"]),
     ],

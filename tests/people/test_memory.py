@@ -54,6 +54,22 @@ async def texts(memory: Memory, owner: str = "anna") -> list[str]:
 # ----------------------------------------------------------------------------------------------------- learning
 
 
+@pytest.mark.parametrize("slot", ["my company", ""])
+async def test_what_was_said_earlier_does_not_supersede_what_was_learned_since(
+    store: Store, clock: Clock, slot: str
+) -> None:
+    memory, said = Memory(store), clock.now
+    clock.now += 10
+    await memory.learn("anna", [Statement("My company is a PT PMA.", slot)], clock.now)
+    (fact,) = (await memory.recall("anna")).facts
+    late = Statement("They plan a CV.", slot, replaces="" if slot else fact.id)
+    clock.now += 10
+    await memory.learn("anna", [late, Statement("They like tea.")], said)
+    assert {fact.text for fact in (await memory.recall("anna")).facts} == {"My company is a PT PMA.", "They like tea."}
+    await memory.learn("anna", [late], clock.now)
+    assert {fact.text for fact in (await memory.recall("anna")).facts} == {"They plan a CV.", "They like tea."}
+
+
 async def test_of_somebody_new_nothing_is_remembered(memory: Memory) -> None:
     assert await memory.recall("anna") == Remembered()
 

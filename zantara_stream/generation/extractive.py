@@ -107,7 +107,7 @@ def _unquoted(prompt: Prompt) -> str:
     if kind == "known":
         return known(prompt.facts, prompt.language)
     if kind == "not_remembered" and prompt.person.key:
-        kind = "memory_off"  # somebody known is only refused where nothing is remembered of anybody
+        kind = "memory_off"  # somebody known is only refused where memory is off, on the server or for the question
     return reply(kind, prompt.language, prompt.person.called)
 
 

@@ -55,6 +55,7 @@ NOTHING_FOUND = "(The search of the documents found nothing about this.)"
 OF_MEMORY = {
     "remembered": "(This server remembers what the person has just asked it to. Confirm that briefly.)",
     "not_remembered": "(This server cannot remember this: it does not know who asks, or its memory is off. Say so.)",
+    "not_recalled": "(Memory is off, so nothing is recalled of this person. Say so.)",
     "known": "(Tell the person what the facts say of them.)",
     "nothing_known": "(Nothing is remembered of this person. Say so.)",
 }

@@ -47,6 +47,7 @@ class Memory:
             if await _forgotten(connection, owner) >= since:
                 return
             before = await _facts(connection, owner)
+            said = [statement for statement in said if not _outdated(statement, before, since)]
             after = before
             for place, statement in enumerate(said):  # a moment apart, so that they stay in their order
                 after = merged(after, [statement], now + place * MOMENT, lambda: secrets.token_urlsafe(12))
@@ -66,6 +67,12 @@ class Memory:
                 blank = update(people).where(people.c.owner == owner).values(summary="", forgotten=time.time())
                 await connection.execute(blank)
         return gone
+
+
+def _outdated(statement: Statement, known: Sequence[Fact], since: float) -> bool:
+    """Whether something newer than the statement has been learned of the same thing by now."""
+    newer = {name for fact in known if fact.learned > since for name in (fact.id, fact.slot) if name}
+    return bool(newer & {statement.replaces, statement.slot})
 
 
 async def _forgotten(connection: AsyncConnection, owner: str) -> float:
