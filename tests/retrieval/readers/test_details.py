@@ -127,9 +127,7 @@ def test_whether_the_language_was_declared(declared: str, remembered: bool) -> N
 
 
 def test_half_characters_and_zeros_are_replaced_where_they_stand() -> None:
-    draft = Draft(
-        "H\ud800\n\na\0b", (Section("H\ud800", 4, 7),), "T\udfff", url="x\ud800", status="s\0"
-    )
+    draft = Draft("H\ud800\n\na\0b", (Section("H\ud800", 4, 7),), "T\udfff", url="x\ud800", status="s\0")
     document = complete("a.json", draft)
     assert (document.text, document.sections) == ("H\ufffd\n\na\ufffdb", (Section("H\ufffd", 4, 7),))
     assert (document.title, document.url, document.status) == ("T\ufffd", "", "s\ufffd")
