@@ -88,6 +88,10 @@ class Store:
         # On SQLite the lock is taken at the beginning: a reader that turns into a writer may have to fail.
         async with self._transaction(self._engine.execution_options(writes=True)) as connection:
             yield connection
+        if self.problem:  # a full disk can be read all along
+            logger.warning("the store %s can be used again", self.name)
+        self.problem = ""
+        self._failed.clear()
 
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
@@ -98,11 +102,6 @@ class Store:
             if isinstance(error, _DEFECTS):
                 raise
             raise self._unavailable(error) from error
-        else:
-            if self.problem:
-                logger.warning("the store %s can be used again", self.name)
-            self.problem = ""
-            self._failed.clear()
 
     def _unavailable(self, error: BaseException) -> StoreUnavailable:
         problem = _in_words(error)
