@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "zantara_stream"
 
+_RECORD = ("afterwards", "recording")
+
 # What each room may import of ours.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
@@ -22,9 +24,20 @@ ARROWS: dict[str, set[str]] = {
     "people": {"errors", "allowed", "config", "metrics", "sqlite_file"},
     "generation": {"errors", "config", "metrics", "people", "retrieval"},
     "pipeline": {"answers", "people", "retrieval", "generation"},
-    "recording": {"errors", "config", "metrics", "answers", "people", "generation", "pipeline"},
+    "afterwards": {"errors", "config", "metrics", "answers", "people", "generation"},
+    "recording": {"errors", "config", "afterwards", "answers", "people", "generation", "pipeline"},
     "web": {"errors", "metrics", "answers", "people", "retrieval", "generation", "pipeline"},
-    "parts": {"errors", "config", "answers", "people", "retrieval", "generation", "pipeline", "recording"},
+    "parts": {
+        "errors",
+        "config",
+        "answers",
+        "people",
+        "retrieval",
+        "generation",
+        "pipeline",
+        "afterwards",
+        "recording",
+    },
     "app": {"errors", "config", "answers", "retrieval", "generation", "pipeline", "recording", "parts", "web"},
     "serving": {"errors", "config", "retrieval", "app"},
     "terminal": {"errors", "config", "answers", "people", "retrieval", "generation", "pipeline", "web", "parts"},

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from producing import HELLO, Producer, TestedJournal, complete, never, settled
 from sqlalchemy import event, text, update
 
+from zantara_stream import afterwards
 from zantara_stream import recording as module
+from zantara_stream.afterwards import LEFT_OUT, LONG, MOST, SHORT, Kept
 from zantara_stream.answers.answer import Answer, Lifetimes
 from zantara_stream.answers.answers import Answers, Asked
 from zantara_stream.answers.events import Done, Event, Text
@@ -39,7 +41,7 @@ from zantara_stream.people.store import Store
 from zantara_stream.people.tables import turns
 from zantara_stream.people.tickets import Tickets
 from zantara_stream.pipeline import Question, Recalled
-from zantara_stream.recording import LEFT_OUT, LONG, MOST, SHORT, Kept, Recording
+from zantara_stream.recording import Recording
 
 ANNA, BUDI = Person("anna"), Person("budi")
 HOUR = 3600.0
@@ -144,8 +146,8 @@ class Node:
 
     async def quiet(self) -> None:
         """Nothing is done any more beside answers."""
-        while self.recording._tasks:
-            await asyncio.wait(self.recording._tasks)
+        while self.recording._afterwards._tasks:
+            await asyncio.wait(self.recording._afterwards._tasks)
 
     async def swept(self) -> None:
         """A sweep that begins from now on has come to its end."""
@@ -604,14 +606,14 @@ async def test_no_task_is_left_where_it_is_cancelled(store: Store) -> None:
     background = Reading(hold=never())
     before = asyncio.all_tasks()
     async with recorded(Node(store, background=background)) as node:
-        for number in range(module.AT_ONCE + 2):  # some wait for others
+        for number in range(afterwards.AT_ONCE + 2):  # some wait for others
             await node.ask(f"I own {number} villas.", session="")
             await node.recording.settled()
         await background.asked.wait()
-        assert len(node.recording._tasks) == module.AT_ONCE + 2
+        assert len(node.recording._afterwards._tasks) == afterwards.AT_ONCE + 2
     await settled()
     assert asyncio.all_tasks() == before
-    assert node.recording._tasks == set()
+    assert node.recording._afterwards._tasks == set()
 
 
 async def test_what_is_begun_while_the_record_is_cancelled_is_cancelled_too(store: Store) -> None:
@@ -620,10 +622,10 @@ async def test_what_is_begun_while_the_record_is_cancelled_is_cancelled_too(stor
     running = asyncio.create_task(node.recording.run())
     await node.sweeps.ended.get()
     running.cancel()
-    node.recording._follow_up(Turn("a", "anna", "visas", "Not begun yet", 1.0, remembers=True))
+    node.recording._afterwards.follow(Turn("a", "anna", "visas", "Not begun yet", 1.0, remembers=True))
     await asyncio.wait([running])
     gc.collect()  # which would warn of what was never awaited
-    assert (node.recording._tasks, background.messages) == (set(), [])
+    assert (node.recording._afterwards._tasks, background.messages) == (set(), [])
 
 
 # ------------------------------------------------------------------------------- what is learned
@@ -807,7 +809,7 @@ async def test_a_defect_beside_an_answer_is_logged_under_a_reference(
 async def test_only_so_many_calls_wait(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "WAITING", 2)
+    monkeypatch.setattr(afterwards, "WAITING", 2)
     background = Reading(hold=asyncio.Event())
     assert background.hold is not None
     async with recorded(Node(store, background=background)) as node:
@@ -824,13 +826,13 @@ async def test_only_so_many_calls_run_at_once(store: Store) -> None:
     background = Reading(hold=asyncio.Event())
     assert background.hold is not None
     async with recorded(Node(store, background=background)) as node:
-        for number in range(3 * module.AT_ONCE):
+        for number in range(3 * afterwards.AT_ONCE):
             await node.ask(f"I own {number} villas.", session="")
         await node.recording.settled()
         background.hold.set()
         await node.quiet()
-    assert background.most == module.AT_ONCE
-    assert len(background.messages) == 3 * module.AT_ONCE
+    assert background.most == afterwards.AT_ONCE
+    assert len(background.messages) == 3 * afterwards.AT_ONCE
 
 
 # ------------------------------------------------------------------------------- long conversations
@@ -950,9 +952,9 @@ def turn_of(size: int) -> Turn:
 @given(sizes=SIZES, summary=st.sampled_from(["", "They planned a visa."]))
 def test_the_newest_turns_that_fit_go_along_and_the_last_one_always(sizes: list[int], summary: str) -> None:
     spoken = tuple(map(turn_of, sizes))
-    told, said = module._fitted(Earlier(summary, spoken))
+    told, said = afterwards.fitted(Earlier(summary, spoken))
     count = len(said) // 2
-    assert said == module._said(spoken[len(spoken) - count :])
+    assert said == afterwards._said(spoken[len(spoken) - count :])
     assert count >= min(1, len(spoken))
     assert count <= 1 or sum(sizes[-count:]) <= MOST
     assert count == len(sizes) or sum(sizes[-count - 1 :]) > MOST
@@ -962,7 +964,7 @@ def test_the_newest_turns_that_fit_go_along_and_the_last_one_always(sizes: list[
 @given(sizes=SIZES)
 def test_what_is_summarised_leaves_the_newest_short_together(sizes: list[int]) -> None:
     spoken = tuple(map(turn_of, sizes))
-    older = module._older(spoken)
+    older = afterwards._older(spoken)
     left = sizes[len(older) :]
     assert older == spoken[: len(older)]
     assert bool(older) == (sum(sizes) > LONG and len(sizes) > 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from .afterwards import Kept
 from .answers.answer import Lifetimes
 from .answers.answers import Answers
 from .answers.events import Event
@@ -28,7 +29,7 @@ from .people.memory import Memory
 from .people.store import Store
 from .people.tickets import Tickets
 from .pipeline import Pipeline, Question
-from .recording import Kept, Recording
+from .recording import Recording
 from .retrieval.embedding import model_name
 from .retrieval.library import Library
 from .retrieval.reranker import Reranker

@@ -59,8 +59,8 @@ async def quiet(server: Server) -> None:
     """What has ended is recorded, and nothing is done any more beside answers."""
     recording = server.app[RECORDING]
     await recording.settled()
-    while recording._tasks:
-        await asyncio.wait(recording._tasks)
+    while recording._afterwards._tasks:
+        await asyncio.wait(recording._afterwards._tasks)
 
 
 @asynccontextmanager
