@@ -17,6 +17,7 @@ from jwt import PyJWS
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 SECRET = "a secret of tests, of more than 32 bytes"
+LIFETIME = 86_400.0  # seconds; longer than all tests take, for some make their tokens when they are collected
 
 
 @cache
@@ -36,7 +37,7 @@ def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def payload(subject: object = "anna", lifetime: float = 600, **claims: Any) -> bytes:
+def payload(subject: object = "anna", lifetime: float = LIFETIME, **claims: Any) -> bytes:
     """The claims as JSON; one that is None is left out."""
     now = int(time.time())
     said = {"sub": subject, "iat": now, "exp": now + lifetime} | claims
@@ -55,7 +56,7 @@ def token(
     *,
     secret: str = SECRET,
     headers: Mapping[str, Any] | None = None,
-    lifetime: float = 600,
+    lifetime: float = LIFETIME,
     **claims: Any,
 ) -> str:
     """A token of HS256; `lifetime` in seconds, and a claim that is None is left out."""

@@ -237,8 +237,9 @@ def test_a_process_that_never_gets_ready_is_an_error_of_the_build(
 def test_ctrl_c_leaves_no_process(reader_name: str, write: Callable[[str], Path], tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nfrom pathlib import Path\n"
+        "import signal\nimport sys\nfrom pathlib import Path\n"
         "from zantara_stream.retrieval.isolation import IsolatedReader, Limits\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored\n"
         f"with IsolatedReader(Limits(), {reader_name!r}) as reader:\n"
         "    reader.read('a.txt', Path(sys.argv[1]))\n"
         "    print(reader._process.pid, flush=True)\n"
