@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 from aiohttp import ClientSession, web
+from aiohttp_sse import EventSourceResponse
 from producing import settled
 from server import QUESTION, STREAM, Reader, never, serving
 
@@ -190,6 +191,28 @@ async def following(
             yield reader, transports[0]
     finally:
         await runner.cleanup()
+
+
+async def test_a_reader_who_leaves_with_the_last_event_is_no_error(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    answer, connections = followed(), Connections(15, 10)
+    write_eof, left = EventSourceResponse.write_eof, asyncio.Event()
+
+    async with following(answer, connections) as (_, transport):
+
+        async def leave(response: EventSourceResponse, data: bytes = b"") -> None:
+            transport.abort()  # a page that has got its last event closes before the stream's end is written
+            left.set()
+            await write_eof(response, data)
+
+        monkeypatch.setattr(EventSourceResponse, "write_eof", leave)
+        append(answer.log, Text("a"))
+        append(answer.log, Done("end_turn"))
+        await left.wait()
+        await settled()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_writing_to_a_reader_who_has_just_gone_is_no_error(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from aiohttp import web
@@ -54,7 +54,8 @@ async def open_stream(request: web.Request, answer: str = "") -> AsyncIterator[E
     await response.prepare(request)
     async with response:
         yield response
-    await response.write_eof()
+    with suppress(ConnectionError):  # a page that has got its last event closes at once, and that is no error
+        await response.write_eof()
 
 
 def _bound(request: web.Request) -> None:
