@@ -78,24 +78,49 @@ async def test_writers_wait_for_each_other(store: Store) -> None:
         assert (await connection.execute(people.select())).one().forgotten == 20
 
 
-async def test_whoever_leaves_in_the_middle_keeps_nothing_back(store: Store) -> None:
-    inside = asyncio.Event()
+async def test_what_is_begun_is_done_though_whoever_wanted_it_leaves(store: Store) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
 
-    async def linger() -> None:
+    async def add(number: int) -> None:
         async with store.writing() as connection:
-            await connection.execute(people.insert(), {"owner": "anna", "summary": "", "forgotten": 0})
-            inside.set()
-            await asyncio.Event().wait()
+            await connection.execute(people.insert(), {"owner": f"{number}", "summary": "", "forgotten": 0})
+            begun.set()
+            await go.wait()
 
-    for _ in range(module.CONNECTIONS + 1):
-        inside.clear()
-        task = asyncio.create_task(linger())
-        await inside.wait()
+    for number in range(module.CONNECTIONS + 1):
+        begun.clear()
+        go.clear()
+        task = asyncio.create_task(store.finish(add(number)))
+        await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        go.set()
+    await store.finish(asyncio.sleep(0))
+    await store.probe()
     async with store.reading() as connection:
-        assert list(await connection.scalars(people.select())) == []
+        assert len(list(await connection.scalars(people.select()))) == module.CONNECTIONS + 1
+
+
+async def test_it_is_closed_when_what_was_begun_is_done(database_url: str) -> None:
+    store = Store(database_url)
+    await store.open()
+    begun = asyncio.Event()
+
+    async def add() -> None:
+        async with store.writing() as connection:
+            begun.set()
+            await connection.execute(people.insert(), {"owner": "anna", "summary": "", "forgotten": 0})
+
+    task = asyncio.create_task(store.finish(add()))
+    await begun.wait()
+    task.cancel()
+    await store.close()
+    store = Store(database_url)
+    await store.open()
+    async with store.reading() as connection:
+        assert list(await connection.scalars(people.select())) == ["anna"]
+    await store.close()
 
 
 async def test_a_defect_stays_a_defect_and_says_nothing_of_the_values(store: Store) -> None:
@@ -110,13 +135,23 @@ async def test_a_defect_stays_a_defect_and_says_nothing_of_the_values(store: Sto
     assert store.problem == ""
 
 
-async def test_one_that_takes_too_long_is_unavailable(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_takes_too_long_is_unavailable_and_left_to_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, ended = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        async with store.reading():
+            await go.wait()
+        ended.set()
+
     monkeypatch.setattr(module, "DEADLINE", 0.05)
     with pytest.raises(StoreUnavailable):
-        async with store.reading():
-            await asyncio.Event().wait()
-    assert store.problem
+        await store.finish(hang())
+    assert "within 0.05 seconds" in store.problem
     monkeypatch.undo()
+    go.set()
+    await ended.wait()
     await store.probe()
     assert store.problem == ""
 

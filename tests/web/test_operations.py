@@ -203,8 +203,8 @@ async def test_a_server_whose_store_cannot_be_used_is_not_ready_until_it_can(
     path = tmp_path / "people.db"
     async with serving(small_index, database_url=f"sqlite:///{path}", auth="jwt", jwt_secret=SECRET) as server:
         anna = {"Authorization": f"Bearer {token('anna')}"}
-        with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with closing(sqlite3.connect(path, 60, isolation_level=None, check_same_thread=False)) as other:
+            await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")  # the server may have to finish something first
             async with server.session.delete(f"{server.url}/bali-zero/memory", headers=anna) as response:
                 assert (response.status, (await response.json())["code"]) == (503, "store_unavailable")
             status, body = await readiness(server)

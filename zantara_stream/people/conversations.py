@@ -16,7 +16,7 @@ from sqlalchemy import delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .rows import AnyRow, insert_missing, storable
-from .store import Store
+from .store import Store, whole
 from .tables import conversations, turns
 
 MOST = 200  # conversations of a person; the longest unused go
@@ -78,6 +78,7 @@ class Conversations:
         self._store = store
         self._retention = retention  # seconds that an unused one is kept
 
+    @whole
     async def begin(self, turn: Turn) -> None:
         """Record that a question was asked, once. One that was asked before its conversation was deleted is not."""
         async with self._store.writing() as connection:
@@ -85,6 +86,7 @@ class Conversations:
                 return
             await insert_missing(connection, turns, **_row(turn))
 
+    @whole
     async def earlier(self, turn: Turn) -> Earlier:
         """What was asked and answered before it in its conversation."""
         kept = _of(turn.owner, turn.session)
@@ -98,6 +100,7 @@ class Conversations:
         unfinished = tuple(one.answer for one in before if one.ended is None)
         return Earlier(row.summary, tuple(one for one in before if one.text), unfinished)
 
+    @whole
     async def end(self, answer: str, state: str, text: str = "", details: Mapping[str, Any] | None = None) -> bool:
         """Record how a turn ended; whether this call did. One outside of conversations is then forgotten."""
         values: dict[str, Any] = {"state": state, "ended": time.time()}
@@ -112,18 +115,21 @@ class Conversations:
             change = update(turns).values(values) if found.session else delete(turns)
             return bool((await connection.execute(change.where(*this))).rowcount > 0)
 
+    @whole
     async def turn(self, answer: str) -> Turn | None:
         """The turn of an answer."""
         async with self._store.reading() as connection:
             row = (await connection.execute(select(turns).where(turns.c.answer == answer))).one_or_none()
         return None if row is None else _turn(row)
 
+    @whole
     async def unfinished(self, before: float) -> list[Turn]:
         """The turns without an end that were asked before then."""
         async with self._store.reading() as connection:
             found = select(turns).where(turns.c.ended.is_(None), turns.c.asked < before).order_by(turns.c.asked)
             return [_turn(row) for row in await connection.execute(found)]
 
+    @whole
     async def listed(self, owner: str) -> list[Conversation]:
         """Those of a person, the last used first, without their turns."""
         number = func.count(turns.c.answer).label("number")
@@ -133,6 +139,7 @@ class Conversations:
         async with self._store.reading() as connection:
             return [_conversation(row, row.number) for row in await connection.execute(query)]
 
+    @whole
     async def read(self, owner: str, session: str) -> Conversation | None:
         """The whole conversation."""
         named = conversations.c.owner == owner, conversations.c.session == session
@@ -142,6 +149,7 @@ class Conversations:
         spoken = tuple(_turn(kept) for kept in found)
         return _conversation(row, len(spoken), spoken) if row is not None and spoken else None
 
+    @whole
     async def delete(self, owner: str, session: str) -> bool:
         """Forget a conversation, and what is still being answered in it too; whether there was one."""
         named = conversations.c.owner == owner, conversations.c.session == session
@@ -151,6 +159,7 @@ class Conversations:
             gone = await connection.execute(delete(turns).where(*_of(owner, session)))
         return gone.rowcount > 0
 
+    @whole
     async def summarise(self, owner: str, session: str, summary: str, until: float) -> None:
         """Let a summary stand for the turns asked until then."""
         named = conversations.c.owner == owner, conversations.c.session == session
@@ -159,6 +168,7 @@ class Conversations:
         async with self._store.writing() as connection:
             await connection.execute(update(conversations).where(*named, *newer).values(values))
 
+    @whole
     async def expire(self) -> None:
         """Forget the conversations that nobody has used for as long as they are kept."""
         old = conversations.c.updated < time.time() - self._retention

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select, tuple_
 
 from .rows import AnyRow, storable, upsert
-from .store import Store
+from .store import Store, whole
 from .tables import feedback
 
 PAGE = 500  # rows read at once
@@ -37,6 +37,7 @@ class Feedbacks:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @whole
     async def give(self, owner: str, given: Feedback) -> None:
         """Keep it in the place of what the same person thought of the same answer before."""
         values = {

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .facts import Fact, Statement, brief, merged
 from .rows import insert_missing, storable
-from .store import Store
+from .store import Store, whole
 from .tables import facts, people
 
 MOMENT = 0.001  # seconds
@@ -32,6 +32,7 @@ class Memory:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @whole
     async def recall(self, owner: str) -> Remembered:
         """All that is remembered; the summary is made from the facts where no model has written one."""
         async with self._store.reading() as connection:
@@ -40,6 +41,7 @@ class Memory:
         summary = row.summary if row is not None and kept else ""
         return Remembered(tuple(kept), summary or brief(kept))
 
+    @whole
     async def learn(self, owner: str, said: Sequence[Statement], since: float, summary: str = "") -> None:
         """Take in what they said at `since` (unix seconds); nothing of it where they had something forgotten later."""
         now = time.time()
@@ -57,6 +59,7 @@ class Memory:
                 written = update(people).where(people.c.owner == owner).values(summary=storable(summary))
                 await connection.execute(written)
 
+    @whole
     async def forget(self, owner: str, fact: str = "") -> int:
         """Forget one fact, or all of them, and the summary, which may tell of it; how many there were."""
         these = (facts.c.owner == owner, facts.c.id == fact) if fact else (facts.c.owner == owner,)

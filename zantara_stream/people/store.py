@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, closing, suppress
+from functools import wraps
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 from alembic import command
 from alembic.config import Config
@@ -28,10 +29,13 @@ from ..errors import ConfigError, StoreUnavailable
 from ..sqlite_file import make, write_ahead
 from .tables import METADATA
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 logging.getLogger("aiosqlite").setLevel(logging.INFO)  # below that it tells every value of every statement
 
-DEADLINE = 8.0  # seconds that a transaction may take
+DEADLINE = 8.0  # seconds that whoever wants something waits for it
 BUSY = 3.0  # seconds to wait for another process's lock
 PROBE, RETRY = 15.0, 1.0  # seconds between looks at a store that can be used, and at one that cannot
 CONNECTIONS = 4  # to the database at once
@@ -47,6 +51,7 @@ class Store:
         self.name = MEMORY if url == MEMORY else make_url(url).render_as_string(hide_password=True)
         self.problem = ""  # why it cannot be used, or ""
         self._failed = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._engine = _engine(self._url)
 
     async def open(self) -> None:
@@ -73,8 +78,29 @@ class Store:
         return self.problem if isinstance(error, StoreUnavailable) else _in_words(error)
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Let go of it, once what is being done is done."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=DEADLINE)
         await self._engine.dispose()
+
+    async def finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do some work to its end, whoever stops waiting for it. Raises `StoreUnavailable` after `DEADLINE`.
+
+        Nothing is cancelled in the middle of a transaction: the driver's thread and whoever closes its connection
+        would wait for each other for ever.
+        """
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        await asyncio.wait({task}, timeout=DEADLINE)
+        if not task.done():
+            raise self._unavailable(TimeoutError(f"it did not answer within {DEADLINE:g} seconds"))
+        return task.result()
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever still waits raises it
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -96,7 +122,7 @@ class Store:
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         try:
-            async with asyncio.timeout(DEADLINE), engine.begin() as connection:
+            async with engine.begin() as connection:
                 yield connection
         except (SQLAlchemyError, OSError) as error:
             if isinstance(error, _DEFECTS):
@@ -127,8 +153,22 @@ class Store:
 
     async def probe(self) -> None:
         """See whether it can be written. Raises `StoreUnavailable`."""
+        await self.finish(self._write_nothing())
+
+    async def _write_nothing(self) -> None:
         async with self.writing() as connection:
             await connection.execute(text("UPDATE people SET summary = summary WHERE owner = ''"))
+
+
+def whole(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """A method of something that has a `_store`, as `Store.finish` does it."""
+
+    @wraps(method)
+    async def finished(*arguments: P.args, **named: P.kwargs) -> T:
+        store: Store = cast(Any, arguments[0])._store
+        return await store.finish(method(*arguments, **named))
+
+    return finished
 
 
 class _Foreign(Exception):

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import delete, or_, select, update
 
 from .rows import storable
-from .store import Store
+from .store import Store, whole
 from .tables import tickets
 
 LIFETIME = 60.0  # seconds within which it must be used
@@ -45,6 +45,7 @@ class Tickets:
         self._store = store
         self._retention = retention
 
+    @whole
     async def issue(self, identity: Mapping[str, Any], query: str = "") -> str:
         """A ticket for somebody, good for one question if it is named."""
         ticket = secrets.token_urlsafe(32)
@@ -58,6 +59,7 @@ class Tickets:
             await connection.execute(tickets.insert(), row)
         return ticket
 
+    @whole
     async def find(self, ticket: str) -> Ticket | None:
         """The ticket, if it may still be used for anything."""
         async with self._store.reading() as connection:
@@ -67,6 +69,7 @@ class Tickets:
             return None
         return Ticket(row.digest, row.identity, row.question, row.expires > time.time(), row.used)
 
+    @whole
     async def use(self, ticket: Ticket, answer: str) -> bool:
         """Use it for the answer of that name; False where it was used for another."""
         unused = tickets.c.used.is_(None) & (tickets.c.expires > time.time())
@@ -75,6 +78,7 @@ class Tickets:
             done = await connection.execute(update(tickets).where(*this).values(used=answer))
         return done.rowcount > 0
 
+    @whole
     async def expire(self) -> None:
         """Forget those whose time is over."""
         now = time.time()
