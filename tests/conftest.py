@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from zantara_stream.retrieval import builder
 from zantara_stream.retrieval.embedding import SentenceTransformerEmbedder
+from zantara_stream.retrieval.library import Library
 from zantara_stream.retrieval.reading import fingerprint, read_folder
 from zantara_stream.testing import HashingEmbedder
 
@@ -68,3 +70,12 @@ def small_index(small_corpus: Path) -> Path:
     out = small_corpus.parent / "index"
     builder.build(read_folder(small_corpus), HashingEmbedder(), out, fingerprint(small_corpus))
     return out
+
+
+@pytest.fixture
+async def library(small_index: Path) -> AsyncIterator[Library]:
+    """The small index, open."""
+    opened = Library(small_index, HashingEmbedder.load)
+    await opened.open()
+    yield opened
+    opened.close()

@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from sqlalchemy import text
+
+from zantara_stream.people.store import Store
+
 PATIENCE = 60.0  # seconds until it must answer
 USER = "zantara"
 
@@ -103,3 +107,12 @@ def _wait(made: Cluster, server: subprocess.Popen[bytes], log: Path) -> None:
         if server.poll() is not None or time.monotonic() > until:
             raise RuntimeError(log.read_text(encoding="utf-8"))
         time.sleep(0.05)
+
+
+async def waiting(store: Store, number: int) -> None:
+    """Return when so many transactions wait for a lock; at once on SQLite, whose writers come one after another."""
+    query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with store.reading() as connection:
+        while connection.dialect.name == "postgresql":
+            if (await connection.execute(query)).scalar_one() == number:
+                return

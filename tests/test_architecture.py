@@ -26,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "pipeline": {"answers", "people", "retrieval", "generation"},
     "afterwards": {"errors", "config", "metrics", "answers", "people", "generation"},
     "recording": {"errors", "config", "afterwards", "answers", "people", "generation", "pipeline"},
-    "web": {"errors", "metrics", "answers", "people", "retrieval", "generation", "pipeline"},
+    "web": {"errors", "allowed", "metrics", "answers", "people", "retrieval", "generation", "pipeline"},
     "parts": {
         "errors",
         "config",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,6 @@ DAY = 1_780_000_000.0  # 2026-05-28
 KEPT = (Turn("user", "What is a permit?"), Turn("assistant", "A paper."))
 SENT = (Turn("user", "And a company?"), Turn("assistant", "Another paper."))
 MANY = tuple(Fact(f"f{number}", f"They like colour{number}.", "", DAY, DAY + number) for number in range(RECALLED + 8))
-
-
-@pytest.fixture
-async def library(small_index: Path) -> AsyncIterator[Library]:
-    """The small index, open."""
-    opened = Library(small_index, HashingEmbedder.load)
-    await opened.open()
-    yield opened
-    opened.close()
 
 
 def recalling(recalled: Recalled) -> Recall:

@@ -1,11 +1,11 @@
-"""What settings take: each of these turns text into a value, or raises `ValueError` saying what is allowed."""
+"""What settings take: each turns text into a value, or raises `ValueError` saying what is allowed."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 
 EXTRACTIVE = "extractive"
 MEMORY, SQLITE, POSTGRESQL = "memory://", "sqlite:///", "postgresql://"
@@ -122,6 +122,14 @@ def hosts(value: str) -> tuple[str, ...]:
     if not all(_HOST.fullmatch(host) or _is_ipv6(host) for host in hosts):
         raise ValueError("host names or addresses without scheme, port or *, separated by commas")
     return hosts
+
+
+def is_loopback(address: str) -> bool:
+    """Whether it is an IP address that only this machine reaches; no name is."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_ipv6(host: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +163,7 @@ def check_exposure(settings: Settings) -> None:
 
     Raises `ConfigError`.
     """
-    if settings.auth == OFF and not settings.allow_anonymous and not _is_loopback(settings.host):
+    if settings.auth == OFF and not settings.allow_anonymous and not _is_local(settings.host):
         raise ConfigError(
             f"ZANTARA_HOST={settings.host!r} can be reached by others, and with ZANTARA_AUTH=off nobody is asked who "
             "they are. Set ZANTARA_AUTH=jwt, or listen on 127.0.0.1 behind a proxy, or set "
@@ -172,11 +171,8 @@ def check_exposure(settings: Settings) -> None:
         )
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return host.lower() == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _is_local(host: str) -> bool:
+    return host.lower() == "localhost" or allowed.is_loopback(host)
 
 
 def _check_identity(settings: Settings) -> None:

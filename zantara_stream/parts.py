@@ -80,10 +80,15 @@ class People:
     tokens: Tokens | None
 
 
+def make_token_keys(settings: Settings) -> Keys | None:
+    """What tokens are checked with, not yet loaded; None where no tokens are asked for. Raises `ConfigError`."""
+    return make_keys(settings.jwt_secret, settings.jwt_jwks) if settings.auth == JWT else None
+
+
 def make_people(settings: Settings) -> People:
     """The store and all that is kept in it. Raises `ConfigError`."""
     store = Store(settings.database_url)
-    keys = make_keys(settings.jwt_secret, settings.jwt_jwks) if settings.auth == JWT else None
+    keys = make_token_keys(settings)
     return People(
         store,
         Conversations(store, settings.conversation_retention),

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from .answers.events import Event, Sources, Text, to_json
-from .config import JWT, Settings, check_exposure
+from .answers.journal import Journal
+from .config import Settings, check_exposure
 from .errors import ZantaraError
 from .generation.extractive import ExtractiveAnswerer
-from .parts import make_answerer, make_journal, make_library
+from .parts import make_answerer, make_journal, make_library, make_token_keys
 from .people.collaborators import CollaboratorsFile
 from .people.feedback import Feedbacks
-from .people.keys import make_keys
 from .people.store import Store
 from .pipeline import Pipeline, Question
 from .retrieval.library import inspect
 from .web.parameters import read_query
 
 WELL, FAILED = 0, 1
+Place = TypeVar("Place", Store, Journal)
 
 
 async def ask(settings: Settings, query: str) -> int:
@@ -57,14 +59,20 @@ def _described(entry: Mapping[str, Any]) -> str:
 
 async def feedback(settings: Settings) -> int:
     """Print all feedback, a line of JSON each: the answer, what was thought of it, and not who gave it."""
-    store = Store(settings.database_url)
-    await store.open()
-    try:
+    async with _opened(Store(settings.database_url)) as store:
         async for given in Feedbacks(store).all():
             print(to_json(asdict(given)), flush=True)
-    finally:
-        await store.close()
     return WELL
+
+
+@asynccontextmanager
+async def _opened(place: Place) -> AsyncIterator[Place]:
+    """A store or journal, open for as long as a command needs it."""
+    await place.open()
+    try:
+        yield place
+    finally:
+        await place.close()
 
 
 async def check(settings: Settings) -> int:
@@ -90,18 +98,14 @@ async def _settings(settings: Settings) -> str:
 
 
 async def _store(settings: Settings) -> str:
-    store = Store(settings.database_url)
-    await store.open()
-    try:
+    async with _opened(Store(settings.database_url)) as store:
         await store.probe()
-    finally:
-        await store.close()
     kept = f"unused conversations are kept for {settings.conversation_retention:.12g} seconds"
     return f"{store.name}, {kept}, memory is {settings.memory}"
 
 
 async def _people(settings: Settings) -> str:
-    keys = make_keys(settings.jwt_secret, settings.jwt_jwks) if settings.auth == JWT else None
+    keys = make_token_keys(settings)
     if keys is not None:
         await keys.load()
     known = len(CollaboratorsFile(settings.collaborators).current)
@@ -111,12 +115,8 @@ async def _people(settings: Settings) -> str:
 
 
 async def _journal(settings: Settings) -> str:
-    journal = make_journal(settings)
-    await journal.open()
-    try:
+    async with _opened(make_journal(settings)) as journal:
         await journal.probe()
-    finally:
-        await journal.close()
     kept = f"answers are kept for {settings.retention:g} seconds" if journal.durable else "answers end with the server"
     return f"{journal.name}, {kept}"
 

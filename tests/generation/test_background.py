@@ -63,13 +63,6 @@ Make = Callable[..., ClaudeBackground]
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[MessagesAPI]:
-    """The stand-in."""
-    async with MessagesAPI() as server:
-        yield server
-
-
-@pytest.fixture
 async def make(api: MessagesAPI) -> AsyncIterator[Make]:
     """Makes backgrounds that ask the stand-in; their answerers are closed at the end."""
     async with AsyncExitStack() as stack:

@@ -58,13 +58,6 @@ Make = Callable[..., ClaudeAnswerer]
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[MessagesAPI]:
-    """The stand-in."""
-    async with MessagesAPI() as server:
-        yield server
-
-
-@pytest.fixture
 async def make(api: MessagesAPI) -> AsyncIterator[Make]:
     """Makes answerers that ask the stand-in; closed at the end."""
     async with AsyncExitStack() as stack:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise, zip_longest
 from pathlib import Path
@@ -25,7 +24,6 @@ from zantara_stream.retrieval.lexical import words
 from zantara_stream.retrieval.library import Library
 from zantara_stream.retrieval.manifest import current_build
 from zantara_stream.retrieval.opened import Build
-from zantara_stream.testing import HashingEmbedder
 
 pytestmark = pytest.mark.timeout(600)  # seconds; the first test waits for all the answers
 
@@ -181,15 +179,6 @@ def test_nothing_found_is_said_in_the_likely_language(answered: Files) -> None:
 
 
 # --- Without the real model ------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def library(small_index: Path) -> AsyncIterator[Library]:
-    """The small documents."""
-    opened = Library(small_index, HashingEmbedder.load)
-    await opened.open()
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize("language", ["en", "id", "it", "es"])

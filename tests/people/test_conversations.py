@@ -7,7 +7,8 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select, text
+from postgres import waiting
+from sqlalchemy import select
 
 from zantara_stream.people import conversations as module
 from zantara_stream.people.conversations import LOST, RUNNING, Conversations, Earlier, Turn
@@ -52,15 +53,6 @@ async def told(kept: Conversations, clock: Clock, answer: str, session: str = "v
     turn = await begun(kept, clock, answer, session, owner)
     assert await kept.end(answer, "complete", f"That of {answer}.")
     return turn
-
-
-async def waiting(store: Store, number: int) -> None:
-    """Return when so many transactions wait for a lock; at once on SQLite, whose writers come one after another."""
-    query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    async with store.reading() as connection:
-        while connection.dialect.name == "postgresql":
-            if (await connection.execute(query)).scalar_one() == number:
-                return
 
 
 async def astray(store: Store) -> list[str]:

@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import func, select, text
+from postgres import waiting
+from sqlalchemy import func, select
 
 from zantara_stream.people import facts as rules
 from zantara_stream.people.facts import BRIEF, Statement, brief
@@ -36,15 +37,6 @@ async def said(
     """Something is said and learned, a second after the last."""
     clock.now += 1
     await memory.learn(owner, [Statement(text, slot) for text in texts], clock.now, summary)
-
-
-async def waiting(store: Store, number: int) -> None:
-    """Return when so many transactions wait for a lock; at once on SQLite, whose writers come one after another."""
-    query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    async with store.reading() as connection:
-        while connection.dialect.name == "postgresql":
-            if (await connection.execute(query)).scalar_one() == number:
-                return
 
 
 async def texts(memory: Memory, owner: str = "anna") -> list[str]:

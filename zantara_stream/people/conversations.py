@@ -91,7 +91,9 @@ class Conversations:
         """What was asked and answered before it in its conversation."""
         kept = _of(turn.owner, turn.session)
         async with self._store.reading() as connection:
-            row = (await connection.execute(select(conversations).where(*_named(turn)))).one_or_none()
+            row = (
+                await connection.execute(select(conversations).where(*_named(turn.owner, turn.session)))
+            ).one_or_none()
             if row is None:
                 return Earlier()
             since = turns.c.asked > row.summarised, tuple_(*_ORDER) < (turn.asked, turn.answer)
@@ -111,7 +113,9 @@ class Conversations:
             if found is None:
                 return False
             if found.session:  # its conversation is locked before its turns, as everywhere, or two could wait forever
-                await connection.execute(update(conversations).where(*_named(found)).values(updated=values["ended"]))
+                await connection.execute(
+                    update(conversations).where(*_named(found.owner, found.session)).values(updated=values["ended"])
+                )
             change = update(turns).values(values) if found.session else delete(turns)
             return bool((await connection.execute(change.where(*this))).rowcount > 0)
 
@@ -142,7 +146,7 @@ class Conversations:
     @whole
     async def read(self, owner: str, session: str) -> Conversation | None:
         """The whole conversation."""
-        named = conversations.c.owner == owner, conversations.c.session == session
+        named = _named(owner, session)
         async with self._store.reading() as connection:
             row = (await connection.execute(select(conversations).where(*named))).one_or_none()
             found = await connection.execute(select(turns).where(*_of(owner, session)).order_by(*_ORDER))
@@ -152,7 +156,7 @@ class Conversations:
     @whole
     async def delete(self, owner: str, session: str) -> bool:
         """Forget a conversation, and what is still being answered in it too; whether there was one."""
-        named = conversations.c.owner == owner, conversations.c.session == session
+        named = _named(owner, session)
         blank = {"title": "", "summary": "", "summarised": 0.0, "cleared": time.time()}
         async with self._store.writing() as connection:
             await connection.execute(update(conversations).where(*named).values(blank))
@@ -162,7 +166,7 @@ class Conversations:
     @whole
     async def summarise(self, owner: str, session: str, summary: str, until: float) -> None:
         """Let a summary stand for the turns asked until then."""
-        named = conversations.c.owner == owner, conversations.c.session == session
+        named = _named(owner, session)
         newer = conversations.c.summarised < until, conversations.c.cleared < until
         values = {"summary": storable(summary), "summarised": until}
         async with self._store.writing() as connection:
@@ -186,11 +190,15 @@ async def _entered(connection: AsyncConnection, turn: Turn) -> bool:
         if await insert_missing(connection, conversations, **keys, title=title, summary="", **times):
             await _bound(connection, turn)
             return True
-        row = (await connection.execute(select(conversations).where(*_named(turn)).with_for_update())).one_or_none()
+        row = (
+            await connection.execute(select(conversations).where(*_named(turn.owner, turn.session)).with_for_update())
+        ).one_or_none()
     if turn.asked <= row.cleared:
         return False
     fresh = {} if row.title else {"title": title, "created": turn.asked}
-    await connection.execute(update(conversations).where(*_named(turn)).values(updated=time.time(), **fresh))
+    await connection.execute(
+        update(conversations).where(*_named(turn.owner, turn.session)).values(updated=time.time(), **fresh)
+    )
     await _shorten(connection, turn)
     return True
 
@@ -215,7 +223,7 @@ async def _shorten(connection: AsyncConnection, turn: Turn) -> None:
 async def _forget(connection: AsyncConnection, found: Sequence[AnyRow]) -> None:
     """Forget those conversations that were not used since they were found; in one order, or two could wait forever."""
     for row in sorted(found, key=tuple):
-        unused = delete(conversations).where(*_named(row), conversations.c.updated == row.updated)
+        unused = delete(conversations).where(*_named(row.owner, row.session), conversations.c.updated == row.updated)
         if (await connection.execute(unused)).rowcount:
             await connection.execute(delete(turns).where(*_of(row.owner, row.session)))
 
@@ -224,8 +232,8 @@ def _of(owner: str, session: str) -> tuple[Any, Any]:
     return turns.c.owner == owner, turns.c.session == session
 
 
-def _named(turn: Turn | AnyRow) -> tuple[Any, Any]:
-    return conversations.c.owner == turn.owner, conversations.c.session == turn.session
+def _named(owner: str, session: str) -> tuple[Any, Any]:
+    return conversations.c.owner == owner, conversations.c.session == session
 
 
 def _row(turn: Turn) -> dict[str, Any]:

@@ -33,6 +33,10 @@ class Ticket:
     fresh: bool  # whether it may still start its answer
     used: str | None
 
+    def name_for(self, query: str) -> str:
+        """The continuity id of the answer to that question that it starts, where the asker has none."""
+        return f"ticket {self.digest} {_digest(query)}"
+
     def is_for(self, query: str) -> bool:
         """Whether it is good for that question."""
         return self.question in ("", _digest(query))

@@ -58,10 +58,15 @@ class AnswersById:
         return answer, offset
 
     async def _named(self, request: web.Request) -> Answer:
-        try:
-            return await self._answers.get(request.match_info["id"], asker(request).key)
-        except AnswerExpired:
-            raise AnswerNotFound from None
+        return await own_answer(self._answers, request, request.match_info["id"])
+
+
+async def own_answer(answers: Answers, request: web.Request, name: str) -> Answer:
+    """The asker's answer of that id. Raises `AnswerNotFound`, for another's too."""
+    try:
+        return await answers.get(name, asker(request).key)
+    except AnswerExpired:
+        raise AnswerNotFound from None
 
 
 def _as_json(answer: Answer) -> web.Response:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Any
 
 from aiohttp import web
 
+from ..allowed import is_loopback
 from ..errors import Unauthenticated
 from ..people.person import NOBODY, Person
 from ..people.tickets import Ticket
@@ -44,11 +44,5 @@ def kept_session(request: web.Request, session: str) -> str:
 
 def is_own(request: web.Request) -> bool:
     """Whether this very machine asks, and not through a proxy on it."""
-    return not _FORWARDED & {name.lower() for name in request.headers} and _is_loopback(request.remote or "")
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:  # a Unix socket has none, and a proxy may be at its other end
-        return False
+    # A Unix socket has no address, and a proxy may be at its other end.
+    return not _FORWARDED & {name.lower() for name in request.headers} and is_loopback(request.remote or "")

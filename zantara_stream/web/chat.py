@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 from aiohttp import web
 
 from ..answers.answer import Answer
@@ -78,7 +76,7 @@ def _asked(ask: Ask, question: Question, ticket: Ticket | None = None) -> Asked:
     """
     continuity = ask.continuity
     if ticket is not None and not continuity:
-        continuity = f"ticket {ticket.digest} {sha256(question.query.encode()).hexdigest()}"
+        continuity = ticket.name_for(question.query)
     return Asked(question.query, question.to_json(), continuity, question.person.key)
 
 

@@ -6,8 +6,8 @@ from aiohttp import web
 
 from ..answers.answers import Answers
 from ..answers.fold import fold
-from ..errors import AnswerExpired, AnswerNotFound
 from ..people.feedback import Feedback, Feedbacks
+from .answers import own_answer
 from .asker import asker
 from .parameters import read_rating, read_values
 
@@ -22,12 +22,8 @@ class Ratings:
     async def rate(self, request: web.Request) -> web.Response:
         """Keep a rating with the answer that it is of, while that is here; a second one takes its place."""
         name, rating, comment = read_rating(await read_values(request))
-        owner = asker(request).key
-        try:
-            answer = await self._answers.get(name, owner)
-        except AnswerExpired:
-            raise AnswerNotFound from None
+        answer = await own_answer(self._answers, request, name)
         folded = fold(answer.log.frames())
         given = Feedback(answer.id, rating, comment, answer.opening.question, folded.text, folded.details)
-        await self._feedback.give(owner, given)
+        await self._feedback.give(asker(request).key, given)
         return web.json_response({"answer": answer.id, "rating": rating}, status=201)

@@ -11,12 +11,24 @@ down_revision = None
 
 def upgrade() -> None:
     """Make the first tables."""
+    _people()
+    _facts()
+    _conversations()
+    _turns()
+    _tickets()
+    _feedback()
+
+
+def _people() -> None:
     op.create_table(
         "people",
         sa.Column("owner", sa.String(32), primary_key=True),
         sa.Column("summary", sa.Text(), nullable=False),
         sa.Column("forgotten", sa.Double(), nullable=False),
     )
+
+
+def _facts() -> None:
     op.create_table(
         "facts",
         sa.Column("id", sa.String(22), primary_key=True),
@@ -29,6 +41,9 @@ def upgrade() -> None:
         sa.Column("formerly_learned", sa.Double()),
     )
     op.create_index("facts_of", "facts", ["owner"])
+
+
+def _conversations() -> None:
     op.create_table(
         "conversations",
         sa.Column("owner", sa.String(32), primary_key=True),
@@ -41,6 +56,9 @@ def upgrade() -> None:
         sa.Column("summarised", sa.Double(), nullable=False),
     )
     op.create_index("conversations_used", "conversations", ["updated"])
+
+
+def _turns() -> None:
     op.create_table(
         "turns",
         sa.Column("answer", sa.String(22), primary_key=True),
@@ -56,6 +74,9 @@ def upgrade() -> None:
     )
     op.create_index("turns_of", "turns", ["owner", "session", "asked"])
     op.create_index("turns_open", "turns", ["ended"])
+
+
+def _tickets() -> None:
     op.create_table(
         "tickets",
         sa.Column("digest", sa.String(64), primary_key=True),
@@ -65,7 +86,6 @@ def upgrade() -> None:
         sa.Column("used", sa.Text()),
     )
     op.create_index("tickets_expire", "tickets", ["expires"])
-    _feedback()
 
 
 def _feedback() -> None:
