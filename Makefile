@@ -12,7 +12,7 @@ run: .venv/serving
 	@exec $(BIN)/python -m zantara_stream serve
 
 test: .venv/testing
-	$(BIN)/python -m pytest --cov --cov-fail-under=90
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-fail-under=90
 
 check: .venv/testing
 	$(BIN)/ruff format --check .
@@ -38,9 +38,10 @@ test-services:
 	$(INSTALL) --editable '.[build]'
 	@touch $@
 
-.venv/testing: .venv/serving
+.venv/testing: .venv/serving clients/package-lock.json
 	$(INSTALL) --editable '.[build,test]'
+	cd clients && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
 	@touch $@
 
 clean:
-	rm -rf .venv indexes/default
+	rm -rf .venv clients/node_modules indexes/default

@@ -28,7 +28,8 @@ from .web.chat import Chat
 from .web.cors import OriginPolicy
 from .web.failures import failures
 from .web.feedback import Ratings
-from .web.operations import Operations, page
+from .web.operations import Operations
+from .web.page import FILES, StreamTest, static_file
 from .web.parameters import BODY_LIMIT
 from .web.search import Search
 from .web.sse import Connections
@@ -60,6 +61,7 @@ def create_app(
     _questions(app, chat, by_id, Search(library), Ratings(answers, people.feedback))
     _account(app, Account(people.conversations, people.memory, people.tickets, settings.memory))
     _operators(app, Admin(library, settings.admin_token), Operations(answers, pipeline, library, people.store))
+    _page(app, StreamTest(connections))
     policy.install(app)
     tending = partial(tend, answers, settings.lease / 4, pipeline.check)
     _lifetime(app, [connections.beat, library.serve, tending, recording.run, people.store.tend])
@@ -107,13 +109,21 @@ def _account(app: web.Application, account: Account) -> None:
 def _operators(app: web.Application, admin: Admin, operations: Operations) -> None:
     app.add_routes(
         [
-            web.get("/", page),
-            web.get(r"/{file:page\.js|style\.css|icon\.svg}", page),
             web.get("/health", operations.health),
             web.get("/ready", operations.ready),
             web.get("/metrics", admin.guarded(operations.metrics, open_to_own=True), allow_head=False),
             web.post("/admin/reload", admin.guarded(admin.reload)),
             web.get("/admin/documents/{path:.+}", admin.guarded(admin.document), allow_head=False),
+        ]
+    )
+
+
+def _page(app: web.Application, stream_test: StreamTest) -> None:
+    app.add_routes(
+        [
+            web.get("/", static_file),
+            web.get(f"/{{file:{FILES}}}", static_file),
+            web.get("/bali-zero/stream-test", stream_test.run, allow_head=False),
         ]
     )
 

@@ -95,6 +95,10 @@ CALLS: dict[tuple[str, str], Calls] = {
     ("POST", "/bali-zero/feedback"): lambda ids: [
         Call("/bali-zero/feedback", body={"answer": ids.answer, "rating": 1, "comment": "x"})
     ],
+    ("GET", "/bali-zero/stream-test"): lambda ids: [
+        Call("/bali-zero/stream-test", gets="own"),
+        Call("/bali-zero/stream-test", {"user_email": "anna@example.com"}),
+    ],
     ("POST", "/bali-zero/tickets"): lambda ids: [
         Call("/bali-zero/tickets", body={"user_email": "anna@example.com"}),
         Call("/bali-zero/tickets", gets="own"),

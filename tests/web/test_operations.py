@@ -1,4 +1,4 @@
-"""What operators' probes and the test page get."""
+"""What operators' probes get."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ async def test_no_metric_holds_a_question_or_a_person(small_index: Path) -> None
         assert "permit" not in text
 
 
-# ---------------------------------------------------------------------------------------- not now, and the page
+# ---------------------------------------------------------------------------------------- not now
 
 
 async def test_a_draining_or_overloaded_server_is_not_ready_but_well(small_index: Path) -> None:
@@ -216,26 +216,6 @@ async def test_a_server_whose_store_cannot_be_used_is_not_ready_until_it_can(
             pass
         async with server.session.delete(f"{server.url}/bali-zero/memory", headers=anna) as response:
             assert response.status == 200
-
-
-async def test_the_page_comes_with_headers_that_keep_it_to_itself(small_index: Path) -> None:
-    async with serving(small_index) as server, await server.get("/") as response:
-        assert response.status == 200
-        assert response.content_type == "text/html"
-        policy = response.headers["Content-Security-Policy"].split("; ")
-        assert "default-src 'none'" in policy
-        assert "script-src 'self'" in policy
-        assert "img-src 'self'" in policy
-        assert "frame-ancestors 'none'" in policy
-        assert response.headers["X-Content-Type-Options"] == "nosniff"
-        assert response.headers["Referrer-Policy"] == "no-referrer"
-
-
-@pytest.mark.parametrize("path", ["/../app.py", "/%2e%2e/app.py", "/app.py", "/static/index.html", "/.env", "//"])
-async def test_nothing_else_of_the_folder_is_served(small_index: Path, path: str) -> None:
-    async with serving(small_index) as server:
-        response = await server.raw(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-        assert response.split(b" ")[1] == b"404"
 
 
 # --- Who may read the metrics ----------------------------------------------------------------------

@@ -281,8 +281,8 @@ async def test_readers_of_a_log_that_is_handed_over_are_told_when_to_come_back_a
         async with following(answer) as (reader, _):
             text, told = await reader.rest()
         assert (text.json["text"], told.event, told.id) == ("a", "draining", text.id)
-        assert told.json == {"code": "draining", "retryable": True}
         assert told.retry is not None
+        assert told.json == {"code": "draining", "retryable": True, "retryAfter": told.retry / 1000}
         assert sse.RETURN[0] <= told.retry <= sse.RETURN[1]
         retries.add(told.retry)
     assert len(retries) > 5, "not all at once"

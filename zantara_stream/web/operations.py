@@ -1,8 +1,6 @@
-"""What operators and their probes ask, and the test page."""
+"""What operators and their probes ask."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from aiohttp import web
 
@@ -13,17 +11,6 @@ from ..people.store import Store
 from ..pipeline import Pipeline
 from ..retrieval.library import Library
 from .sse import error_body
-
-STATIC = Path(__file__).parent / "static"
-PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
 
 
 class Operations:
@@ -53,8 +40,3 @@ class Operations:
     async def metrics(self, request: web.Request) -> web.Response:
         """What Prometheus reads."""
         return web.Response(body=exposition(), headers={"Content-Type": EXPOSITION_TYPE})
-
-
-async def page(request: web.Request) -> web.FileResponse:
-    """The test page and its files, with the headers that keep them to themselves."""
-    return web.FileResponse(STATIC / request.match_info.get("file", "index.html"), headers=PAGE_HEADERS)

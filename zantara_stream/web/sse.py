@@ -151,7 +151,7 @@ class Connections:
         """Stream the answer from `offset` to its end; `opening` names the first event."""
         if answer.log.readers >= self._most_readers:
             raise Crowded
-        with self._place(), answer.log.follow(offset) as cursor:
+        with self.place(), answer.log.follow(offset) as cursor:
             async with open_stream(request, answer.id) as response:
                 assert request.transport is not None
                 with self._swept(Connection(cursor, response, request.transport)) as connection:
@@ -161,7 +161,8 @@ class Connections:
         return response
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
+    def place(self) -> Iterator[None]:
+        """Count one more open stream within the block."""
         self._taken += 1
         try:
             yield
@@ -194,8 +195,9 @@ async def _expired(request: web.Request, error: AnswerExpired) -> web.StreamResp
 def _farewell(why: RequestError) -> bytes:
     """What the readers of a log that is broken off are told. No id: it is no part of the log, which may go on."""
     if isinstance(why, HandedOver):
-        data = {"code": why.code, "retryable": True}
-        return frame(data, event="draining", retry=random.randint(*RETURN))
+        wait = random.randint(*RETURN)
+        data = {"code": why.code, "retryable": True, "retryAfter": wait / 1000}
+        return frame(data, event="draining", retry=wait)
     return frame(_error(why), retry=RETRY[1])
 
 

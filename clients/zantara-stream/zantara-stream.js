@@ -1,0 +1,440 @@
+// Zantara Stream's browser client. An answer is a log on the server and this is a reader of it: whatever happens to the
+// line, the page or the server, it comes back to its place. types.d.ts says what each name means, docs/integration.md
+// shows how to use them.
+
+const KEPT = "zantara-stream"; // the key in sessionStorage
+const NAMED = ["start", "resumed", "gap", "ping", "unavailable", "draining"];
+const RUNNING = ["connecting", "streaming", "reconnecting"];
+const FIRST = 1000; // milliseconds until the first reconnection; each further one takes twice as long
+const LONGEST = 30_000;
+const SILENCE = 25_000; // the server says something every 15 seconds
+const ATTEMPTS = 5; // to reach a server that has never answered
+const ADDRESS = 2000; // characters that every proxy passes on
+
+export class AnswerError extends Error {
+  constructor({ error, code, retryable }) {
+    super(error);
+    Object.assign(this, { name: "AnswerError", code, retryable: !!retryable });
+  }
+}
+
+export function ask(query, options = {}) {
+  const { url, email, session, history, memory, continuity = random() } = options;
+  const who = { user_email: email, session_id: session, memory };
+  return new Answer({ url, asked: { query, ...who, conversation_history: history, continuity_id: continuity } }, options);
+}
+
+export function follow(id, options = {}) {
+  return new Answer({ url: options.url, asked: {}, id }, options);
+}
+
+export function resume(options = {}) {
+  const kept = recall();
+  return kept?.asked && kept.url === options.url ? new Answer(kept, options) : undefined;
+}
+
+export class Answer extends EventTarget {
+  state = "connecting";
+  text = "";
+  citations = [];
+  sources = [];
+  chunks = 0;
+  gaps = 0;
+  duplicates = 0;
+  log = [];
+  #kept; // what finds this answer again after a reload
+  #options;
+  #offset = 0; // in the log, of what was taken so far
+  #failures = 0; // in a row
+  #heard = 0; // when, in milliseconds
+  #plain = false; // whether to use fetch: EventSource does not say why it was refused
+  #attempt; // the open connection
+  #timer; // until the next attempt, or until the silence is too long
+  #cursors = [];
+  #gone = new AbortController();
+  #tabs; // that read the same answer
+
+  constructor(kept, options) {
+    super();
+    this.#kept = kept;
+    this.#options = options;
+    remember(kept, options);
+    for (const type of ["online", "pageshow", "visibilitychange"])
+      globalThis.addEventListener?.(type, (event) => this.#wake(event), { signal: this.#gone.signal });
+    options.signal?.addEventListener("abort", () => this.close());
+    // Whoever makes this can listen before anything happens.
+    queueMicrotask(() => !this.over && (this.id ? this.#share() : this.#connect()));
+  }
+
+  get query() {
+    return this.#kept.asked.query;
+  }
+
+  get id() {
+    return this.#kept.id;
+  }
+
+  get over() {
+    return !RUNNING.includes(this.state);
+  }
+
+  async stop() {
+    if (this.over) return;
+    if (!this.id) return this.#end("stopped"); // the server ends what nobody comes to read
+    try {
+      const request = { method: "DELETE", headers: await this.#headers(), ...this.#credentials, keepalive: true };
+      const response = await fetch(this.#address(`answers/${this.id}`), request);
+      if (!response.ok) throw await refusal(response);
+      if (!this.over) this.#expectEnd();
+    } catch (error) {
+      this.#end("stopped");
+      throw error;
+    }
+  }
+
+  close() {
+    this.#end("closed");
+  }
+
+  reconnect(delay = 0) {
+    if (!this.over && this.#leads) this.#lost(delay);
+  }
+
+  async *[Symbol.asyncIterator]() {
+    try {
+      for (let at = 0; at < this.log.length || !this.over; )
+        if (at < this.log.length) yield this.log[at++];
+        else await new Promise((wake) => this.#cursors.push(wake));
+      if (this.error) throw this.error;
+    } finally {
+      this.close();
+    }
+  }
+
+  // The connection
+
+  get #leads() {
+    return this.#tabs?.leads ?? true; // it holds the connection
+  }
+
+  async #connect() {
+    this.#drop();
+    const attempt = (this.#attempt = new AbortController());
+    const hear = (type, id, json) => attempt === this.#attempt && this.#hear(type, id, JSON.parse(json));
+    this.#watch();
+    try {
+      const status = await this.#open(attempt.signal, hear);
+      if (attempt !== this.#attempt) return;
+      if (status === 204) return this.#end("complete");
+      this.#lost(status === "refused" ? 0 : undefined);
+    } catch (error) {
+      if (attempt !== this.#attempt) return;
+      if (error.retryable === false) this.#fail(error);
+      else this.#lost(error.delay, error);
+    }
+  }
+
+  async #open(signal, hear) {
+    const asked = this.id ? { last_event_id: `${this.id}.${this.#offset}` } : this.#kept.asked;
+    const [headers, ticket] = [await this.#headers(), await value(this.#options.ticket)];
+    signal.throwIfAborted();
+    const address = this.#address("chat-stream", { ...asked, ticket });
+    const short = address.length <= ADDRESS;
+    if (globalThis.EventSource && short && !this.#plain && !Object.keys(headers).length) {
+      const refused = await native(address, this.#options.credentials, signal, hear);
+      this.#plain = refused;
+      return refused ? "refused" : "ended";
+    }
+    const accept = { Accept: "text/event-stream", ...headers };
+    const body = { method: "POST", headers: { ...accept, "Content-Type": "application/json" }, body: JSON.stringify(asked) };
+    const request = short ? { headers: accept } : body;
+    return fetched(short ? address : this.#address("chat-stream"), { ...request, ...this.#credentials, signal }, hear);
+  }
+
+  #address(path, parameters = {}) {
+    const said = Object.entries(parameters).filter(([, said]) => said != null);
+    const query = new URLSearchParams(said.map(([name, said]) => [name, said.map ? JSON.stringify(said) : said]));
+    return `${this.#options.url ?? ""}/bali-zero/${path}${said.length ? `?${query}` : ""}`;
+  }
+
+  async #headers() {
+    const token = await value(this.#options.token);
+    return { ...this.#options.headers, ...(token && { Authorization: `Bearer ${token}` }) };
+  }
+
+  get #credentials() {
+    return { credentials: this.#options.credentials ? "include" : "same-origin", cache: "no-store" };
+  }
+
+  #drop() {
+    clearTimeout(this.#timer);
+    this.#attempt?.abort();
+    this.#attempt = undefined;
+  }
+
+  #lost(delay, cause) {
+    this.#drop();
+    if (delay === undefined && this.#failures++ >= ATTEMPTS && !this.id) return this.#fail(unreachable(cause));
+    delay ??= Math.min(LONGEST, FIRST * 2 ** (this.#failures - 1)) * (0.5 + Math.random() / 2);
+    this.#say("reconnecting", { delay });
+    this.#timer = setTimeout(() => this.#connect(), delay);
+  }
+
+  #watch(silence = this.#options.silence ?? SILENCE) {
+    clearTimeout(this.#timer);
+    this.#heard = Date.now();
+    this.#timer = setTimeout(() => (this.#leads ? this.#lost(0) : this.#tabs.lock({ steal: true })), silence);
+  }
+
+  #expectEnd() {
+    if (this.#attempt || !this.#leads) this.#watch(3000);
+    else this.#connect();
+  }
+
+  #wake({ persisted }) {
+    // Timers of a hidden page are late, and a line may have died in its sleep.
+    if (!this.#leads || globalThis.document?.hidden) return;
+    const silent = Date.now() - this.#heard > (this.#options.silence ?? SILENCE);
+    if (persisted || silent || !this.#attempt) this.#connect();
+  }
+
+  // The log
+
+  #hear(type, id, data) {
+    this.#watch();
+    this.#tabs?.tell(type, id, data);
+    if (type === "start" || type === "resumed") this.#begun(data);
+    else if (type === "gap") this.#catchUp(id, data);
+    else if (type === "message") this.#take(id, data);
+    else if (type === "state") this.#say(data.state, data);
+    else if (this.#leads && type !== "ping") this.#lost(1000 * (data.retryAfter ?? 1) * (1 + Math.random() / 4));
+  }
+
+  #begun({ answer, offset, replayed }) {
+    if (!this.id) {
+      this.#kept.id = answer;
+      remember(this.#kept, this.#options);
+      this.#share();
+    }
+    this.#say("streaming", { offset, replayed });
+  }
+
+  #take(id, data) {
+    const offset = Number(id.split(".")[1]);
+    if (data.error && !(offset > this.#offset)) return this.#unrecorded(data);
+    if (offset <= this.#offset) return void (this.duplicates += this.#leads);
+    if (offset > this.#offset + 1 || data.sequenceNumber > this.chunks + ("text" in data)) return this.#mend();
+    this.#offset = offset;
+    this.#failures = 0;
+    if (data.error) this.#fail(new AnswerError(data));
+    else this.#add(id, data);
+  }
+
+  #unrecorded(data) {
+    // Such an error is no part of the log, which may go on.
+    if (this.id && data.retryable && data.code !== "answer_expired") this.#lost();
+    else this.#fail(new AnswerError(data));
+  }
+
+  #mend() {
+    if (!this.#leads) return this.#tabs.want();
+    this.gaps++;
+    this.#lost();
+  }
+
+  #catchUp(id, snapshot) {
+    // It stands for the whole log so far; of it, what is not known yet.
+    if (!this.id) this.#begun(snapshot);
+    if (snapshot.offset <= this.#offset) return;
+    const { text, citations, sources, sequenceNumber, timestamp } = snapshot;
+    this.#offset = snapshot.offset;
+    if (text.length > this.text.length) this.#add(id, { text: text.slice(this.text.length), sequenceNumber, timestamp });
+    for (const citation of citations.slice(this.citations.length)) this.#add(id, { citation });
+    if (sources?.length) this.#add(id, { sources });
+    this.#say("streaming", { offset: snapshot.offset });
+  }
+
+  #add(id, data) {
+    const type = ["text", "citation", "sources"].find((name) => name in data) ?? "done";
+    if (type === "text") {
+      this.text += data.text;
+      this.chunks = data.sequenceNumber;
+    } else if (type === "citation") this.citations.push(data.citation);
+    else this[type] = type === "done" ? data : data.sources;
+    this.log.push({ type, id, ...data });
+    this.#emit(type, data);
+    if (type === "done") this.#end(data.stopReason === "stopped" ? "stopped" : "complete");
+  }
+
+  #fail(error) {
+    if (error.code === "answer_expired") recall("removeItem");
+    this.error = error;
+    this.#emit("error", error);
+    this.#end("error");
+  }
+
+  #end(state) {
+    if (this.over) return;
+    this.#drop();
+    this.#gone.abort();
+    this.#say(state);
+    this.#tabs?.close();
+  }
+
+  #say(state, more) {
+    this.state = state;
+    if (!this.over) this.#tabs?.tell("state", "", { ...more, state });
+    this.#emit("state", { ...more, state });
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+    for (const wake of this.#cursors.splice(0)) wake();
+  }
+
+  #share() {
+    const lead = () => this.#attempt || this.#connect();
+    if (this.#options.share === false || !globalThis.document || !navigator.locks) return lead();
+    const listen = () => {
+      this.#drop();
+      this.#watch();
+    };
+    const hear = (...said) => this.#hear(...said);
+    this.#tabs = new Tabs(`${KEPT} ${this.#options.url ?? ""} ${this.id}`, { lead, listen, hear, snapshot: () => this.#snapshot() });
+  }
+
+  #snapshot() {
+    const { id: answer, text, citations, sources, chunks: sequenceNumber } = this;
+    const offset = this.#offset;
+    return ["gap", `${answer}.${offset}`, { answer, offset, text, citations, sources, sequenceNumber }];
+  }
+}
+
+// Tabs that read one answer. The one that holds its lock holds the connection, and tells the others what it hears.
+class Tabs {
+  leads = true;
+  #name;
+  #reader;
+  #channel;
+  #release;
+
+  constructor(name, reader) {
+    this.#name = name;
+    this.#reader = reader;
+    this.#channel = new BroadcastChannel(name);
+    this.#channel.onmessage = ({ data }) => {
+      if (!this.leads && data.length) reader.hear(...data);
+      else if (this.leads && !data.length) this.tell(...reader.snapshot());
+    };
+    this.lock({ ifAvailable: true });
+  }
+
+  tell(...message) {
+    if (this.leads && this.#channel) this.#channel.postMessage(message);
+  }
+
+  want() {
+    this.#channel.postMessage([]);
+  }
+
+  lock(how) {
+    const lead = (lock) => {
+      if (!this.#channel) return;
+      if (!lock) return void this.#listen();
+      this.leads = true;
+      this.#reader.lead();
+      return new Promise((release) => (this.#release = release));
+    };
+    navigator.locks.request(this.#name, how, lead).catch((error) => {
+      if (!this.#channel) return;
+      if (error.name === "AbortError") this.#listen(); // another tab took it
+      else this.#reader.lead();
+    });
+  }
+
+  close() {
+    this.#channel.close();
+    this.#channel = undefined;
+    this.#release?.();
+  }
+
+  #listen() {
+    this.leads = false;
+    this.#reader.listen();
+    this.want();
+    this.lock({});
+  }
+}
+
+// The two ways to a stream. Both end when the stream does.
+
+function native(address, withCredentials, signal, hear) {
+  return new Promise((resolve) => {
+    const source = new EventSource(address, { withCredentials });
+    for (const type of ["message", ...NAMED])
+      source.addEventListener(type, (event) => hear(type, event.lastEventId, event.data));
+    source.onerror = () => {
+      resolve(source.readyState === EventSource.CLOSED);
+      source.close(); // it would come back by itself, but ever so often, and without saying when
+    };
+    signal.addEventListener("abort", () => source.close());
+  });
+}
+
+async function fetched(address, request, hear) {
+  const response = await fetch(address, request);
+  const isStream = response.headers.get("Content-Type")?.startsWith("text/event-stream");
+  if (response.status === 204) return 204;
+  if (!response.ok || !isStream) throw await refusal(response);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  let last = "";
+  for (let read; !(read = await reader.read()).done; ) {
+    const blocks = (rest + read.value).split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const { event = "message", id = last, data } = fields(block);
+      last = id;
+      if (data) hear(event, id, data);
+    }
+  }
+}
+
+function fields(block) {
+  return Object.fromEntries([...block.matchAll(/^(\w+): ?(.*)$/gm)].map(([, name, value]) => [name, value]));
+}
+
+async function refusal(response) {
+  const said = await response.json().catch(() => ({}));
+  const error = `The server answered with status ${response.status}.`;
+  const retryable = response.status === 429 || response.status >= 500;
+  const made = new AnswerError({ error, code: "unexpected_response", retryable, ...said });
+  const wait = Number(response.headers.get("Retry-After"));
+  return Object.assign(made, wait > 0 && { delay: 1000 * wait });
+}
+
+function unreachable(cause) {
+  const error = "The server cannot be reached, or does not serve pages of this origin.";
+  return Object.assign(cause?.code ? cause : new AnswerError({ error, code: "unreachable", retryable: true }), { cause });
+}
+
+function value(given) {
+  return typeof given === "function" ? given() : given;
+}
+
+function random() {
+  // crypto.randomUUID is for secure pages only.
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function remember(kept, options) {
+  if (options.keep !== false) recall("setItem", JSON.stringify(kept));
+}
+
+function recall(how = "getItem", kept) {
+  try {
+    return JSON.parse(sessionStorage[how](KEPT, kept) ?? null);
+  } catch {
+    return null; // storage is switched off, full or absent: a reload then begins anew
+  }
+}

@@ -1,0 +1,1 @@
+../../../clients/zantara-stream/zantara-stream.js
