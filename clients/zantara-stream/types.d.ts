@@ -156,7 +156,7 @@ export interface Answer extends EventTarget, AsyncIterable<LogEvent> {
   stop(): Promise<void>;
   /** Read no more. The answer goes on while others read it, and for the server's grace time. */
   close(): void;
-  /** Drop the connection and come back after so many milliseconds. */
+  /** Drop the connection and come back after so many milliseconds; by default soon, and later each time in vain. */
   reconnect(delay?: number): void;
   /** What was written so far, then what comes. Leaving the loop closes the answer; a failure is thrown. */
   [Symbol.asyncIterator](): AsyncIterator<LogEvent, void>;

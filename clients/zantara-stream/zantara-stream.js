@@ -96,7 +96,7 @@ export class Answer extends EventTarget {
     this.#end("closed");
   }
 
-  reconnect(delay = 0) {
+  reconnect(delay) {
     if (!this.over && this.#leads) this.#lost(delay);
   }
 
@@ -221,8 +221,7 @@ export class Answer extends EventTarget {
 
   #take(id, data) {
     const offset = Number(id.split(".")[1]);
-    if (data.error && !(offset > this.#offset)) return this.#unrecorded(data);
-    if (offset <= this.#offset) return void (this.duplicates += this.#leads);
+    if (!(offset > this.#offset)) return data.error ? this.#unrecorded(data) : void (this.duplicates += this.#leads);
     if (offset > this.#offset + 1 || data.sequenceNumber > this.chunks + ("text" in data)) return this.#mend();
     this.#offset = offset;
     this.#failures = 0;
@@ -232,7 +231,7 @@ export class Answer extends EventTarget {
 
   #unrecorded(data) {
     // Such an error is no part of the log, which may go on.
-    if (this.id && data.retryable && data.code !== "answer_expired") this.#lost();
+    if (this.id && data.retryable && data.code !== "answer_expired") this.reconnect();
     else this.#fail(new AnswerError(data));
   }
 
@@ -248,13 +247,14 @@ export class Answer extends EventTarget {
     if (snapshot.offset <= this.#offset) return;
     const { text, citations, sources, sequenceNumber, timestamp } = snapshot;
     this.#offset = snapshot.offset;
+    this.#say("streaming", { offset: snapshot.offset });
     if (text.length > this.text.length) this.#add(id, { text: text.slice(this.text.length), sequenceNumber, timestamp });
     for (const citation of citations.slice(this.citations.length)) this.#add(id, { citation });
     if (sources?.length) this.#add(id, { sources });
-    this.#say("streaming", { offset: snapshot.offset });
   }
 
   #add(id, data) {
+    if (this.over) return;
     const type = ["text", "citation", "sources"].find((name) => name in data) ?? "done";
     if (type === "text") {
       this.text += data.text;
@@ -282,6 +282,7 @@ export class Answer extends EventTarget {
   }
 
   #say(state, more) {
+    if (this.over) return;
     this.state = state;
     if (!this.over) this.#tabs?.tell("state", "", { ...more, state });
     this.#emit("state", { ...more, state });

@@ -2,10 +2,7 @@
 // right, into parts, pairs the runs of emphasis marks, and puts the parts into DOM nodes. Nothing is looked at again and
 // again, so the time grows as the text does, whatever is in it.
 
-export const DEPTH = 8; // of blocks in blocks, and of emphasis in emphasis; what would be deeper is text
-export const FIRST_MARK = 0xe000; // in private use: stands in the text for the first reference, the next for the second
-export const MOST_MARKS = 0x1000;
-export const MARKS = /[\ue000-\uefff]/g;
+import { MARKS, compose, webAddress } from "./nodes.js";
 
 const SPECIAL = /[\\`*_~[\]<\n]|!\[|(?<![\p{L}\p{N}])[hH][tT][tT][pP][sS]?:\/\//gu;
 const ESCAPABLE = /[!-/:-@[-`{-~]/;
@@ -13,39 +10,14 @@ const ESCAPED = /\\([!-/:-@[-`{-~])/g;
 const ANGLE = /<(https?:\/\/[^\s<>]*)>/iy;
 const BARE = /https?:\/\/[^\s<>"`*[\]\\|，。、；：！？（）「」『』【】“”«»]+/iy;
 const BARE_TAIL = /[?!.,:;'_~)\ue000-\uefff]/; // may belong to the sentence rather than to the address
-const WEB = /^https?:\/\/[^/\\]/i;
-const INVISIBLE = /[\p{C}\p{Z}]/u;
 const BRACKETED = /<([^<>\n]*)>/y;
 const TITLE = /\s+(?:"([^"]*)"|'([^']*)')/y;
 const SPACE = /\s*/y;
 const PARENTHESES = 8; // in one another, in an address
 
-// The DOM of one paragraph's, heading's or cell's text.
+// The DOM of the text of one paragraph, heading or cell.
 export function inline(text, references) {
-  const output = new Output(references);
-  for (const part of new Reader(text).read()) output[part.kind](part);
-  return output.finish();
-}
-
-// The DOM of a text in which nothing but reference marks means anything.
-export function verbatim(text, references) {
-  const output = new Output(references);
-  output.text({ text });
-  return output.finish();
-}
-
-// The address as a link may have it, or undefined if it is not an absolute one of the web.
-export function webAddress(text) {
-  if (!WEB.test(text) || INVISIBLE.test(text) || !URL.canParse(text)) return undefined;
-  const address = new URL(text);
-  // A name before the host is there to look like another host.
-  return address.username || address.password ? undefined : address.href;
-}
-
-export function element(name, ...children) {
-  const node = document.createElement(name);
-  node.append(...children);
-  return node;
+  return compose(new Reader(text).read(), references);
 }
 
 class Reader {
@@ -62,8 +34,7 @@ class Reader {
 
   read() {
     while (this.#at < this.#text.length) {
-      SPECIAL.lastIndex = this.#at;
-      const next = SPECIAL.exec(this.#text)?.index ?? this.#text.length;
+      const next = matchAt(SPECIAL, this.#text, this.#at)?.index ?? this.#text.length;
       if (next > this.#at) this.#say(next);
       else this.#special(this.#text[next]);
     }
@@ -142,136 +113,25 @@ class Reader {
   }
 
   #angle() {
-    ANGLE.lastIndex = this.#at;
-    const found = ANGLE.exec(this.#text);
+    const found = matchAt(ANGLE, this.#text, this.#at);
     if (!found || !this.#address(found[1], found[0].length)) this.#say(this.#at + 1);
   }
 
   #bare() {
-    BARE.lastIndex = this.#at;
-    const found = BARE.exec(this.#text)?.[0];
+    const found = matchAt(BARE, this.#text, this.#at)?.[0];
     if (!found) return this.#say(this.#at + 4);
     const words = withoutTail(found);
     if (!this.#address(words, words.length)) this.#say(this.#at + words.length);
   }
 
   #address(words, length) {
-    const text = words.replace(MARKS, "");
+    const text = unmarked(words);
     const href = webAddress(text);
     if (!href) return false;
     this.#put(this.#at + length, { kind: "address", href, text });
     this.#say(this.#at, marksOf(words));
     return true;
   }
-}
-
-class Output {
-  #references;
-  #fragment = document.createDocumentFragment();
-  #open = [{ node: this.#fragment }]; // elements, from the outermost; too deep ones have the text of their marks instead
-  #text = ""; // still to be put into the innermost
-  #link;
-  #held = ""; // reference marks of the link's text: a link holds no other
-
-  constructor(references) {
-    this.#references = references;
-  }
-
-  finish() {
-    this.#flush();
-    return this.#fragment;
-  }
-
-  text({ text }) {
-    let start = 0;
-    for (const { 0: mark, index } of text.matchAll(MARKS)) {
-      this.#text += text.slice(start, index);
-      start = index + 1;
-      if (this.#link) this.#held += mark;
-      else this.#add(referenceMark(this.#references[mark.charCodeAt() - FIRST_MARK]));
-    }
-    this.#text += text.slice(start);
-  }
-
-  break() {
-    this.#add(element("br"));
-  }
-
-  code({ text }) {
-    this.#enter(element("code"));
-    this.text({ text });
-    this.#leave();
-  }
-
-  run({ closed, left, character, opened }) {
-    for (let count = 0; count < closed; count += 1) this.#leave();
-    this.#text += character.repeat(left);
-    for (const { name, text } of opened.reverse()) {
-      if (this.#open.length <= DEPTH) this.#enter(element(name));
-      else this.#enterText(text);
-    }
-  }
-
-  address({ href, text }) {
-    if (this.#link) this.#text += text;
-    else this.#add(anchor(href, undefined, text));
-  }
-
-  link({ href, title }) {
-    this.#link = anchor(href, title);
-    this.#enter(this.#link);
-  }
-
-  unlink() {
-    this.#leave();
-    if (!this.#link.textContent.trim()) this.#link.textContent = this.#link.href; // a link needs a name
-    const held = this.#held;
-    this.#link = undefined;
-    this.#held = "";
-    this.text({ text: held });
-  }
-
-  #flush() {
-    if (this.#text) this.#open.at(-1).node.append(this.#text);
-    this.#text = "";
-  }
-
-  #add(node) {
-    this.#flush();
-    this.#open.at(-1).node.append(node);
-  }
-
-  #enter(node) {
-    this.#add(node);
-    this.#open.push({ node });
-  }
-
-  #enterText(text) {
-    this.#text += text;
-    this.#open.push({ node: this.#open.at(-1).node, text });
-  }
-
-  #leave() {
-    const { text } = this.#open.at(-1);
-    if (text) this.#text += text;
-    else this.#flush();
-    this.#open.pop();
-  }
-}
-
-function anchor(href, title, ...children) {
-  const link = element("a", ...children);
-  const attributes = { href, title, rel: "noopener noreferrer nofollow", target: "_blank" };
-  for (const [name, value] of Object.entries(attributes)) if (value) link.setAttribute(name, value);
-  return link;
-}
-
-function referenceMark({ number, label, href }) {
-  const link = element("a", String(number));
-  link.className = "reference";
-  link.setAttribute("aria-label", label);
-  link.setAttribute("href", href.startsWith("#") ? href : (webAddress(href) ?? "#"));
-  return element("sup", link);
 }
 
 function endOfRun(text, at) {
@@ -347,4 +207,40 @@ function destination(text, start) {
   const href = webAddress(unmarked(bracketed?.[1] ?? text.slice(from, to)).replace(ESCAPED, "$1"));
   const marks = marksOf(text.slice(start, end));
   return href && { href, title: unmarked(title?.[1] ?? title?.[2] ?? ""), marks, end: end + after.length + 1 };
+}
+
+function endOfAddress(text, start) {
+  let depth = 0;
+  for (let at = start; at < text.length; at += 1) {
+    if (/\s/.test(text[at])) return at;
+    if (text[at] === "\\") at += 1;
+    else if (text[at] === "(") depth += 1;
+    else if (text[at] === ")") depth -= 1;
+    if (depth < 0 || depth > PARENTHESES) return at;
+  }
+  return text.length;
+}
+
+// Without the marks at the end that are rather the sentence's: also a parenthesis that the address does not open.
+function withoutTail(address) {
+  let excess = address.split(")").length - address.split("(").length;
+  let end = address.length;
+  while (BARE_TAIL.test(address[end - 1]) && (address[end - 1] !== ")" || excess > 0)) {
+    if (address[end - 1] === ")") excess -= 1;
+    end -= 1;
+  }
+  return address.slice(0, end);
+}
+
+function matchAt(pattern, text, at) {
+  pattern.lastIndex = at;
+  return pattern.exec(text);
+}
+
+function marksOf(text) {
+  return (text.match(MARKS) ?? []).join("");
+}
+
+function unmarked(text) {
+  return text.replace(MARKS, "");
 }
