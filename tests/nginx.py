@@ -17,7 +17,8 @@ PATIENCE = 20.0  # seconds until it must listen
 NGINX = "/usr/sbin/nginx"
 # What a plain set-up has, and no more; the page's own Host goes on, or its Origin is a foreign one.
 PLAIN = "proxy_set_header Host $http_host; proxy_http_version 1.1; proxy_set_header Connection '';"
-BUFFERING = PLAIN + " proxy_buffering on; proxy_ignore_headers X-Accel-Buffering; proxy_buffers 8 64k;"
+# By HTTP/1.0, nginx's own default, it collects what comes; chunks of HTTP/1.1 it passes on as they are.
+BUFFERING = "proxy_set_header Host $http_host; proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;"
 
 _CONFIGURATION = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log; {user}

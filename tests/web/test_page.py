@@ -52,9 +52,10 @@ async def test_the_client_that_is_served_is_the_one_of_the_package(small_index: 
 async def test_pages_of_allowed_origins_may_import_the_client_and_others_not(small_index: Path) -> None:
     allowed = "https://app.example.com"
     async with serving(small_index, cors_origins=(allowed,)) as server:
-        response = await server.get("/zantara-stream.js", {"Origin": allowed})
-        assert response.headers["Access-Control-Allow-Origin"] == allowed
-        assert (await server.get("/zantara-stream.js", {"Origin": "https://other.example.com"})).status == 403
+        async with await server.get("/zantara-stream.js", {"Origin": allowed}) as response:
+            assert response.headers["Access-Control-Allow-Origin"] == allowed
+        async with await server.get("/zantara-stream.js", {"Origin": "https://other.example.com"}) as response:
+            assert response.status == 403
 
 
 async def test_the_stream_test_is_a_few_events_at_a_steady_pace(small_index: Path) -> None:
@@ -71,9 +72,10 @@ async def test_the_stream_test_is_a_few_events_at_a_steady_pace(small_index: Pat
 
 async def test_the_stream_test_takes_a_place_among_the_connections(small_index: Path) -> None:
     async with serving(small_index, max_connections=1) as server:
-        first = await server.get(STREAM_TEST)
-        await first.content.readuntil(b"\n\n")
-        refused = await server.get(STREAM_TEST)
-        assert (refused.status, (await refused.json())["code"]) == (Overloaded.status, Overloaded.code)
-        await first.read()
-        assert (await server.get(STREAM_TEST)).status == 200
+        async with await server.get(STREAM_TEST) as first:
+            await first.content.readuntil(b"\n\n")
+            async with await server.get(STREAM_TEST) as refused:
+                assert (refused.status, (await refused.json())["code"]) == (Overloaded.status, Overloaded.code)
+            await first.read()
+        async with await server.get(STREAM_TEST) as again:
+            assert again.status == 200
