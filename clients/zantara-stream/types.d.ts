@@ -162,12 +162,22 @@ export interface Answer extends EventTarget, AsyncIterable<LogEvent> {
   [Symbol.asyncIterator](): AsyncIterator<LogEvent, void>;
   addEventListener<Type extends keyof AnswerEvents>(
     type: Type,
-    listener: (event: CustomEvent<AnswerEvents[Type]>) => void,
+    listener: ((event: CustomEvent<AnswerEvents[Type]>) => void) | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
   removeEventListener<Type extends keyof AnswerEvents>(
     type: Type,
-    listener: (event: CustomEvent<AnswerEvents[Type]>) => void,
+    listener: ((event: CustomEvent<AnswerEvents[Type]>) => void) | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
     options?: boolean | EventListenerOptions,
   ): void;
 }

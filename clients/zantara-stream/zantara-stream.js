@@ -83,7 +83,7 @@ export class Answer extends EventTarget {
     if (!this.id) return this.#end("stopped"); // the server ends what nobody comes to read
     try {
       const request = { method: "DELETE", headers: await this.#headers(), ...this.#credentials, keepalive: true };
-      const response = await fetch(this.#address(`answers/${this.id}`), request);
+      const response = await fetch(this.#address(`answers/${this.id}`, await this.#pass()), request);
       if (!response.ok) throw await refusal(response);
       if (!this.over) this.#expectEnd();
     } catch (error) {
@@ -136,9 +136,9 @@ export class Answer extends EventTarget {
 
   async #open(signal, hear) {
     const asked = this.id ? { last_event_id: `${this.id}.${this.#offset}` } : this.#kept.asked;
-    const [headers, ticket] = [await this.#headers(), await value(this.#options.ticket)];
+    const [headers, pass] = [await this.#headers(), await this.#pass()];
     signal.throwIfAborted();
-    const address = this.#address("chat-stream", { ...asked, ticket });
+    const address = this.#address("chat-stream", { ...asked, ...pass });
     const short = address.length <= ADDRESS;
     if (globalThis.EventSource && short && !this.#plain && !Object.keys(headers).length) {
       const refused = await native(address, this.#options.credentials, signal, hear);
@@ -148,7 +148,7 @@ export class Answer extends EventTarget {
     const accept = { Accept: "text/event-stream", ...headers };
     const body = { method: "POST", headers: { ...accept, "Content-Type": "application/json" }, body: JSON.stringify(asked) };
     const request = short ? { headers: accept } : body;
-    return fetched(short ? address : this.#address("chat-stream"), { ...request, ...this.#credentials, signal }, hear);
+    return fetched(short ? address : this.#address("chat-stream", pass), { ...request, ...this.#credentials, signal }, hear);
   }
 
   #address(path, parameters = {}) {
@@ -160,6 +160,10 @@ export class Answer extends EventTarget {
   async #headers() {
     const token = await value(this.#options.token);
     return { ...this.#options.headers, ...(token && { Authorization: `Bearer ${token}` }) };
+  }
+
+  async #pass() {
+    return { ticket: await value(this.#options.ticket) };
   }
 
   get #credentials() {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server import ANSWERS_BY_ID, CHAT, EVENT_STREAM, PAGE, QUESTION, SEARCH, STREAM, Reader, Server, serving
+from server import ANSWERS_BY_ID, CHAT, EVENT_STREAM, PAGE, QUESTION, SEARCH, STREAM, Reader, Server, never, serving
 from tokens_made import SECRET, token
 
 from zantara_stream.people import tickets
@@ -418,7 +418,6 @@ async def test_one_that_was_not_used_in_time_is_too_old(small_index: Path, clock
 
 
 ELSEWHERE = [
-    ("POST", STREAM),
     ("POST", CHAT),
     ("POST", SEARCH),
     ("POST", TICKETS),
@@ -431,7 +430,7 @@ ELSEWHERE = [
     ("DELETE", "/bali-zero/memory/some"),
     ("GET", f"{ANSWERS_BY_ID}/{{}}"),
     ("HEAD", f"{ANSWERS_BY_ID}/{{}}"),
-    ("DELETE", f"{ANSWERS_BY_ID}/{{}}"),
+    ("POST", f"{ANSWERS_BY_ID}/{{}}/events"),
     ("DELETE", f"{ANSWERS_BY_ID}/{{}}/events"),
     ("GET", "/bali-zero/chat-stream/"),
     ("GET", f"{ANSWERS_BY_ID}/a%2Fb/events"),
@@ -439,7 +438,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize(("method", "path"), ELSEWHERE)
-async def test_tickets_are_for_streams_and_nothing_else(small_index: Path, method: str, path: str) -> None:
+async def test_tickets_are_for_streams_and_stops_and_nothing_else(small_index: Path, method: str, path: str) -> None:
     answerer = ScriptedAnswerer("Hello")
     async with serving(small_index, answerer, **JWT) as server:
         used, unused = await issued(server), await issued(server)
@@ -447,6 +446,36 @@ async def test_tickets_are_for_streams_and_nothing_else(small_index: Path, metho
         for ticket in (used, unused):
             await refused(server, 401, path.format(name), method, ticket=ticket, query=QUESTION)
         assert len(answerer.prompts) == 1
+
+
+async def test_a_long_history_goes_in_the_body_of_a_question_with_a_ticket(small_index: Path) -> None:
+    answerer = ScriptedAnswerer("Hello")
+    history = [{"role": "user", "content": "permits " * 2000}, {"role": "assistant", "content": "Yes."}]
+    async with serving(small_index, answerer, **JWT) as server:
+        ticket = await issued(server)
+        for query, status in ((QUESTION, 200), (QUESTION, 200), (OTHER, 403)):
+            body = {"query": query, "conversation_history": history}
+            async with await server.post(f"{STREAM}?ticket={ticket}", body) as response:
+                assert response.status == status
+        assert len(answerer.prompts) == 1, "the second time the ticket opened the same answer"
+        await refused(server, 401, STREAM, "POST", ticket="unknown")
+
+
+async def test_an_answer_is_stopped_with_its_ticket_or_a_new_one_of_its_owner(small_index: Path) -> None:
+    for new in (False, True):
+        answerer = ScriptedAnswerer("Hel", never()).then("Other.")
+        async with serving(small_index, answerer, **JWT) as server:
+            ticket, spent, his = await issued(server), await issued(server), await issued(server, MADE)
+            reader = await opened(server, ticket)
+            name = (await reader.next()).json["answer"]
+            await answered(server, spent, query="Hello")
+            path = f"{ANSWERS_BY_ID}/{name}"
+            await refused(server, 404, path, "DELETE", ticket=his)
+            await refused(server, 403, path, "DELETE", ticket=spent)
+            params = {"ticket": await issued(server) if new else ticket}
+            async with server.session.delete(server.url + path, params=params) as response:
+                assert (response.status, (await response.json())["state"]) == (200, "stopped")
+            assert (await reader.rest())[-1].json["stopReason"] == "stopped"
 
 
 async def test_a_probe_does_not_use_a_ticket_up(small_index: Path) -> None:

@@ -34,6 +34,7 @@ class AnswersById:
     async def stop(self, request: web.Request) -> web.Response:
         """Stop it now, if it is not over; what it is then."""
         answer = await self._named(request)
+        await self._authentication.use_ticket(request, answer.name, answer.opening.question)
         await self._answers.stop(answer, STOP_TIMEOUT)
         return _as_json(answer)
 

@@ -1,6 +1,6 @@
 """Who asks: found out before a handler is called, so that a route that forgets to ask is closed and not open.
 
-With `ZANTARA_AUTH=jwt` everything below `/bali-zero/` needs a token, or on streams a ticket. Without it nobody is
+With `ZANTARA_AUTH=jwt` everything below `/bali-zero/` needs a token, or a ticket to stream and to stop an answer. Without it nobody is
 known, unless a proxy in front has verified `user_email`.
 """
 
@@ -24,7 +24,12 @@ from .parameters import read_email, read_values
 
 TICKET_LIMIT = 200  # characters that are looked at
 PEOPLE = "/bali-zero/"  # below it, whoever asks is somebody's business
-_TICKETED = re.compile(rf"{PEOPLE}(?:chat-stream|answers/[^/]+/events)")  # what an EventSource may open
+# What a page without a token may do: ask, come back, stop.
+_TICKETED = {
+    re.compile(rf"{PEOPLE}chat-stream"): {hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_POST},
+    re.compile(rf"{PEOPLE}answers/[^/]+/events"): {hdrs.METH_GET, hdrs.METH_HEAD},
+    re.compile(rf"{PEOPLE}answers/[^/]+"): {hdrs.METH_DELETE},
+}
 _HOW = "Send a token as Authorization: Bearer; an EventSource takes a ticket from POST /bali-zero/tickets."
 
 
@@ -111,9 +116,9 @@ async def _claimed(request: web.Request) -> str:
 
 
 def _ticket(request: web.Request) -> str:
-    """The ticket in the address of a stream; elsewhere none is taken."""
-    is_stream = _TICKETED.fullmatch(request.path) and request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
-    return request.query.get("ticket", "").strip()[:TICKET_LIMIT] if is_stream else ""
+    """The ticket in the address of a stream or a stop; elsewhere none is taken."""
+    taken = any(path.fullmatch(request.path) and request.method in methods for path, methods in _TICKETED.items())
+    return request.query.get("ticket", "").strip()[:TICKET_LIMIT] if taken else ""
 
 
 def _shown(identity: Identity) -> dict[str, str]:

@@ -146,7 +146,8 @@ const BUILDERS = {
     const [, fence, info] = FENCE.exec(lines[0]);
     const end = lines.length > 1 && closes(lines.at(-1), fence) ? -1 : lines.length;
     const marks = (info.match(MARKS) ?? []).join("");
-    const content = lines.slice(1, end).map((line) => outdented(line, indentation(lines[0])));
+    const columns = indentation(lines[0]);
+    const content = lines.slice(1, end).map((line) => outdented(line, columns));
     return element("pre", element("code", verbatim(marks + content.join("\n"), references)));
   },
   quote(lines, references, depth) {

@@ -1,6 +1,6 @@
-// The inline part of the Markdown subset: emphasis, code, links, reference marks. It reads a text once, from left to
-// right, into parts, pairs the runs of emphasis marks, and puts the parts into DOM nodes. Nothing is looked at again and
-// again, so the time grows as the text does, whatever is in it.
+// The inline part of the Markdown subset: emphasis, code, links. It reads a text once, from left to right, into parts,
+// and then pairs the runs of emphasis marks. Nothing is looked at again and again, so the time grows as the text does,
+// whatever is in it.
 
 import { MARKS, compose, webAddress } from "./nodes.js";
 

@@ -1,11 +1,10 @@
 // A small Markdown subset for answers, shown while they stream in. It makes DOM nodes and never HTML: HTML in a text is
-// text, images become links, links lead to http and https only. The blocks are in blocks.js, what is in them in inline.js,
-// and nodes.js knows the only elements, attributes and addresses there can be.
+// text, images become links, links lead to http and https only. The blocks are in blocks.js, what is in them in
+// inline.js, and nodes.js knows the only elements, attributes and addresses there can be.
 
 import { build, segments } from "./blocks.js";
 import { FIRST_MARK, MARKS, MOST_MARKS } from "./nodes.js";
 
-const LINE_END = /\r([\ue000-\uefff]*)\n/g;
 const BARE = /^[\s>#*+|:`~_=-]*$|^[\s>]*\d{1,9}[.)]\s+$/; // the beginning of a line with nothing in it that is said
 const BARE_LINES = 8; // that a reference mark is moved over
 
@@ -15,11 +14,11 @@ const shown = new WeakMap(); // by target: its blocks, [{ key, node }]
 // them selections and the reader's place. `references` are [{ end, number, label, href }]: behind `end` code points of
 // the text stands a link with that number, its label for screen readers; one beyond the text's end waits for more text.
 export function render(target, text, references = []) {
-  const lines = marked(text, references).replace(LINE_END, "$1\n").replaceAll("\r", "\n").split("\n");
+  const lines = marked(text, references).split(/\r\n?|\n/);
   const blocks = segments(lines, 0).map((block) => ({ ...block, key: keyOf(block, references) }));
   const before = shown.get(target) ?? [];
-  const untouched = before.length === target.childNodes.length && before.every(({ node }) => node.parentNode === target);
-  shown.set(target, replace(target, untouched ? before : [], blocks, references));
+  const whole = before.length === target.childNodes.length && before.every(({ node }) => node.parentNode === target);
+  shown.set(target, replace(target, whole ? before : [], blocks, references));
 }
 
 // All that decides how a block looks.

@@ -38,7 +38,7 @@ export function compose(parts, references) {
 class Output {
   #references;
   #fragment = document.createDocumentFragment();
-  #open = [{ node: this.#fragment }]; // elements, from the outermost; too deep ones have the text of their marks instead
+  #open = [{ node: this.#fragment }]; // elements, the outermost first; one too deep is the text of its marks instead
   #text = ""; // still to be put into the innermost
   #link;
   #held = ""; // reference marks of the link's text: a link holds no other

@@ -1,141 +1,128 @@
-// The test page: asks with the browser's own EventSource and shows what arrives. Everything from the server
-// is put in as text, never as HTML.
+// The test page. It asks through the browser client and shows what comes back, and what happens to the line meanwhile.
 
-const $ = (id) => document.getElementById(id);
-const form = $("ask");
-const stop = $("stop");
+import { AnswerView, note } from "./answer-view.js";
+import { count } from "./counters.js";
+import { byId, counted } from "./dom.js";
+import { Form } from "./form.js";
+import { Monitor } from "./monitor.js";
+import { Plot } from "./plot.js";
+import { Sources } from "./sources.js";
+import { testWay } from "./stream-test.js";
+import { ask, follow, resume } from "./zantara-stream.js";
 
-let source = null;
-let run = null; // what is known of the answer being read
+const CUT = 3000; // milliseconds
+const TICK = 200;
+const HASH = "#answer=";
 
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  const query = $("query").value.trim();
-  if (query) ask(query);
+let answer; // the one that is read
+let again; // reads it once more, after an error
+let clock; // of its reading: { asked, first, joined }, milliseconds
+let ticking;
+let cutting = false;
+
+const form = new Form(() => {
+  const { query } = form;
+  history.replaceState(null, "", location.pathname); // a reload must not show the answer of the link
+  read(() => ask(query, form.options));
 });
-stop.addEventListener("click", stopNow);
-$("query").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-    event.preventDefault();
-    form.requestSubmit();
-  }
-});
+const view = new AnswerView(form, () => read(again));
+const sources = new Sources(byId("sources-section"), byId("sources"), byId("answer"));
+const monitor = new Monitor();
+const plot = new Plot(byId("plot").querySelector("svg"), byId("plot-words"));
 
-function ask(query) {
-  source?.close();
-  run = { asked: performance.now(), last: 0, gaps: 0, citations: [] };
-  $("answer").replaceChildren();
-  $("sources").replaceChildren();
-  $("sources-section").hidden = true;
-  for (const id of ["first", "duration", "model"]) $(id).textContent = "–";
-  for (const id of ["chunks", "gaps"]) $(id).textContent = "0";
-  $("answer").setAttribute("aria-busy", "true");
-  stop.disabled = false;
-  say("connecting …");
-  source = new EventSource("/bali-zero/chat-stream?" + new URLSearchParams({ query }));
-  source.addEventListener("start", (event) => begun(JSON.parse(event.data), "streaming"));
-  source.addEventListener("resumed", (event) => begun(JSON.parse(event.data), "resumed"));
-  source.addEventListener("gap", (event) => catchUp(JSON.parse(event.data)));
-  source.addEventListener("draining", () => say("the server restarts, coming back …"));
-  source.addEventListener("unavailable", (event) => say(`not now (${JSON.parse(event.data).code}), trying again …`));
-  source.onmessage = (event) => take(JSON.parse(event.data));
-  source.onerror = () => (source.readyState === EventSource.CLOSED
-    ? finish("the server refused the question", true)
-    : say("reconnecting …"));
+const heard = {
+  text({ text }) {
+    if (answer.chunks === 1 && !clock.joined) clock.first = performance.now();
+    plot.chunk(text);
+    view.update();
+  },
+  citation() {
+    sources.show(answer);
+    view.update();
+  },
+  sources: () => sources.show(answer),
+  error: (error) => view.fail(error),
+  state(change) {
+    if (change.state === "streaming") started(change);
+    plot.state(change.state);
+    if (change.state === "reconnecting") enable("stop");
+    if (answer.over) finished();
+    monitor.change({ ...change, cut: cutting, words: summary() });
+    tick();
+  },
+};
+
+// Reads the answer that `begin` gives, if any, in place of the one before.
+function read(begin) {
+  const [before, next] = [answer, begin()];
+  if (!next) return;
+  [answer, again] = [next, begin];
+  before?.close();
+  for (const [type, hear] of Object.entries(heard))
+    next.addEventListener(type, ({ detail }) => next === answer && hear(detail));
+  clock = { asked: performance.now() };
+  enable("stop");
+  view.begin(next);
+  sources.show(next);
+  plot.begin();
+  monitor.begin();
+  clearInterval(ticking);
+  ticking = setInterval(tick, TICK);
 }
 
-function begun(data, words) {
-  run.answer = data.answer;
-  say(words);
+function started({ offset, replayed }) {
+  // What was written before this page came has no first chunk here.
+  clock.joined ||= !answer.chunks && (offset || replayed) > 0;
+  enable("stop", "cut");
+  view.started();
 }
 
-function catchUp(data) {
-  begun(data, "resumed");
-  run.last = data.sequenceNumber;
-  run.citations = data.citations;
-  $("answer").replaceChildren(data.text);
-  $("chunks").textContent = run.last;
+function finished() {
+  clearInterval(ticking);
+  enable();
+  plot.finish();
+  view.finish();
 }
 
-function stopNow() {
-  // Closing the stream alone would let the model go on for the grace time.
-  if (run.answer) fetch(`/bali-zero/answers/${run.answer}`, { method: "DELETE" }).catch(() => {});
-  finish("stopped");
+function tick() {
+  count(answer, { ...clock, now: performance.now() }, monitor.reconnections);
+  monitor.tick();
+  plot.tick();
 }
 
-function take(data) {
-  if ("error" in data) return end(data, data.error, true);
-  if (data.done) return end(data, data.stopReason === "stopped" ? "stopped" : "complete", false);
-  if ("text" in data) return chunk(data);
-  if ("citation" in data) return run.citations.push(data.citation);
-  if ("sources" in data) return showSources(data.sources);
+function enable(...enabled) {
+  for (const id of ["stop", "cut"]) byId(id).disabled = !enabled.includes(id);
 }
 
-function chunk(data) {
-  if (data.sequenceNumber <= run.last) return; // seen already
-  run.gaps += data.sequenceNumber - run.last - 1;
-  run.last = data.sequenceNumber;
-  if (run.last === 1) $("first").textContent = seconds((performance.now() - run.asked) / 1000);
-  $("answer").append(data.text);
-  $("chunks").textContent = run.last;
-  $("gaps").textContent = run.gaps;
+function summary() {
+  return `${counted(answer.text.match(/\S+/g)?.length ?? 0, "word")}, ${counted(sources.count, "source")}`;
 }
 
-function end(data, words, bad) {
-  $("duration").textContent = seconds(data.streamDuration);
-  $("model").textContent = data.model || "–";
-  finish(words, bad);
+async function stop() {
+  enable();
+  await answer.stop().catch((error) => note(`The server could not be told to stop: ${error.message}`));
 }
 
-function finish(words, bad = false) {
-  source?.close();
-  source = null;
-  stop.disabled = true;
-  $("answer").setAttribute("aria-busy", "false");
-  say(words, bad);
+function cut() {
+  cutting = true;
+  answer.reconnect(CUT);
+  cutting = false;
+  if (answer.state !== "reconnecting") note("Another tab holds the connection of this answer: cut the line there.");
 }
 
-function showSources(entries) {
-  $("sources").replaceChildren(...entries.map(sourceItem));
-  $("sources-section").hidden = entries.length === 0;
+async function test() {
+  byId("test").disabled = true;
+  byId("test-result").textContent = "Listening to a few events …";
+  byId("test-result").replaceChildren(...(await testWay(form.token)));
+  byId("test").disabled = false;
 }
 
-function sourceItem(entry) {
-  const where = [entry.section, entry.page && `page ${entry.page}`, entry.updated, `similarity ${entry.similarity}`];
-  const quote = element("blockquote", ...highlighted(entry));
-  return element("li", element("strong", entry.source),
-    element("div", where.filter(Boolean).join(" · "), "where"), quote);
+function readLinked() {
+  const id = location.hash.startsWith(HASH) && location.hash.slice(HASH.length);
+  if (id) read(() => follow(id, form.identity));
+  return Boolean(id);
 }
 
-function highlighted(entry) {
-  // The quoted spans of the snippet; both count characters as the server does, in code points.
-  const letters = Array.from(entry.snippet);
-  const spans = run.citations
-    .filter((cited) => cited.passage === entry.passage)
-    .map((cited) => [cited.start - entry.start, cited.end - entry.start])
-    .sort((a, b) => a[0] - b[0]);
-  const parts = [];
-  let place = 0;
-  for (const [start, end] of spans) {
-    if (start < place) continue;
-    parts.push(letters.slice(place, start).join(""), element("mark", letters.slice(start, end).join("")));
-    place = end;
-  }
-  return [...parts, letters.slice(place).join("")];
-}
-
-function element(name, ...content) {
-  const made = document.createElement(name);
-  if (name === "div") made.className = content.pop();
-  made.append(...content);
-  return made;
-}
-
-function say(words, bad = false) {
-  $("state").textContent = words;
-  $("state").classList.toggle("bad", bad);
-}
-
-function seconds(value) {
-  return `${value.toFixed(2)} s`;
-}
+for (const [id, act] of Object.entries({ stop, cut, test })) byId(id).addEventListener("click", act);
+addEventListener("hashchange", readLinked);
+if (!readLinked()) read(() => resume(form.identity));
