@@ -8,6 +8,7 @@ const RUNNING = ["connecting", "streaming", "reconnecting"];
 const FIRST = 1000; // milliseconds until the first reconnection; each further one takes twice as long
 const LONGEST = 30_000;
 const SILENCE = 25_000; // the server says something every 15 seconds
+const FOREVER = 2 ** 31 - 1; // milliseconds, the longest that a timer knows
 const ATTEMPTS = 5; // to reach a server that has never answered
 const ADDRESS = 2000; // characters that every proxy passes on
 
@@ -25,7 +26,7 @@ export function ask(query, options = {}) {
 }
 
 export function follow(id, options = {}) {
-  return new Answer({ url: options.url, asked: {}, id }, options);
+  return new Answer({ url: options.url, asked: { user_email: options.email }, id }, options);
 }
 
 export function resume(options = {}) {
@@ -45,7 +46,9 @@ export class Answer extends EventTarget {
   #kept; // what finds this answer again after a reload
   #options;
   #offset = 0; // in the log, of what was taken so far
+  #at = 0; // unix seconds of the last chunk
   #failures = 0; // in a row
+  #spoke = false; // whether the open connection has brought anything
   #heard = 0; // when, in milliseconds
   #plain = false; // whether to use fetch: EventSource does not say why it was refused
   #attempt; // the open connection
@@ -61,9 +64,12 @@ export class Answer extends EventTarget {
     remember(kept, options);
     for (const type of ["online", "pageshow", "visibilitychange"])
       globalThis.addEventListener?.(type, (event) => this.#wake(event), { signal: this.#gone.signal });
-    options.signal?.addEventListener("abort", () => this.close());
+    options.signal?.addEventListener("abort", () => this.close(), { signal: this.#gone.signal });
     // Whoever makes this can listen before anything happens.
-    queueMicrotask(() => !this.over && (this.id ? this.#share() : this.#connect()));
+    queueMicrotask(() => {
+      if (options.signal?.aborted) this.close();
+      else if (!this.over) this.id ? this.#share() : this.#connect();
+    });
   }
 
   get query() {
@@ -83,7 +89,7 @@ export class Answer extends EventTarget {
     if (!this.id) return this.#end("stopped"); // the server ends what nobody comes to read
     try {
       const request = { method: "DELETE", headers: await this.#headers(), ...this.#credentials, keepalive: true };
-      const response = await fetch(this.#address(`answers/${this.id}`, await this.#pass()), request);
+      const response = await fetch(this.#address(`answers/${encodeURIComponent(this.id)}`, await this.#pass()), request);
       if (!response.ok) throw await refusal(response);
       if (!this.over) this.#expectEnd();
     } catch (error) {
@@ -120,7 +126,14 @@ export class Answer extends EventTarget {
   async #connect() {
     this.#drop();
     const attempt = (this.#attempt = new AbortController());
-    const hear = (type, id, json) => attempt === this.#attempt && this.#hear(type, id, JSON.parse(json));
+    const hear = (type, id, json) => {
+      try {
+        if (attempt === this.#attempt) this.#hear(type, id, JSON.parse(json));
+      } catch (error) {
+        this.#lost(undefined, error); // a damaged event
+      }
+    };
+    this.#spoke = false;
     this.#watch();
     try {
       const status = await this.#open(attempt.signal, hear);
@@ -129,14 +142,14 @@ export class Answer extends EventTarget {
       this.#lost(status === "refused" ? 0 : undefined);
     } catch (error) {
       if (attempt !== this.#attempt) return;
-      if (error.retryable === false) this.#fail(error);
-      else this.#lost(error.delay, error);
+      if (error?.retryable === false) this.#fail(error);
+      else this.#lost(error?.delay, error);
     }
   }
 
   async #open(signal, hear) {
-    const asked = this.id ? { last_event_id: `${this.id}.${this.#offset}` } : this.#kept.asked;
     const [headers, pass] = [await this.#headers(), await this.#pass()];
+    const asked = this.id ? { last_event_id: `${this.id}.${this.#offset}` } : this.#kept.asked;
     signal.throwIfAborted();
     const address = this.#address("chat-stream", { ...asked, ...pass });
     const short = address.length <= ADDRESS;
@@ -163,7 +176,7 @@ export class Answer extends EventTarget {
   }
 
   async #pass() {
-    return { ticket: await value(this.#options.ticket) };
+    return { ticket: await value(this.#options.ticket), user_email: this.#kept.asked.user_email };
   }
 
   get #credentials() {
@@ -177,17 +190,23 @@ export class Answer extends EventTarget {
   }
 
   #lost(delay, cause) {
+    if (this.over) return;
     this.#drop();
     if (delay === undefined && this.#failures++ >= ATTEMPTS && !this.id) return this.#fail(unreachable(cause));
     delay ??= Math.min(LONGEST, FIRST * 2 ** (this.#failures - 1)) * (0.5 + Math.random() / 2);
+    this.#timer = setTimeout(() => this.#connect(), Math.min(delay, FOREVER));
     this.#say("reconnecting", { delay });
-    this.#timer = setTimeout(() => this.#connect(), delay);
   }
 
-  #watch(silence = this.#options.silence ?? SILENCE) {
+  get #silence() {
+    return this.#options.silence ?? SILENCE;
+  }
+
+  #watch(silence = this.#silence) {
     clearTimeout(this.#timer);
     this.#heard = Date.now();
-    this.#timer = setTimeout(() => (this.#leads ? this.#lost(0) : this.#tabs.lock({ steal: true })), silence);
+    const dead = () => (this.#leads ? this.#lost(this.#spoke ? 0 : undefined) : this.#tabs.lock({ steal: true }));
+    this.#timer = setTimeout(dead, Math.min(silence, FOREVER));
   }
 
   #expectEnd() {
@@ -198,20 +217,22 @@ export class Answer extends EventTarget {
   #wake({ persisted }) {
     // Timers of a hidden page are late, and a line may have died in its sleep.
     if (!this.#leads || globalThis.document?.hidden) return;
-    const silent = Date.now() - this.#heard > (this.#options.silence ?? SILENCE);
+    const silent = Date.now() - this.#heard > this.#silence;
     if (persisted || silent || !this.#attempt) this.#connect();
   }
 
   // The log
 
   #hear(type, id, data) {
-    this.#watch();
+    this.#spoke = true;
+    this.#watch(this.#silence + (type === "state" ? data.delay : 0));
     this.#tabs?.tell(type, id, data);
     if (type === "start" || type === "resumed") this.#begun(data);
     else if (type === "gap") this.#catchUp(id, data);
     else if (type === "message") this.#take(id, data);
     else if (type === "state") this.#say(data.state, data);
-    else if (this.#leads && type !== "ping") this.#lost(1000 * (data.retryAfter ?? 1) * (1 + Math.random() / 4));
+    else if (this.#leads && (type === "unavailable" || type === "draining"))
+      this.#lost(1000 * Math.max(0.5, data.retryAfter ?? 1) * (1 + Math.random() / 4));
   }
 
   #begun({ answer, offset, replayed }) {
@@ -247,34 +268,37 @@ export class Answer extends EventTarget {
 
   #catchUp(id, snapshot) {
     // It stands for the whole log so far; of it, what is not known yet.
-    if (!this.id) this.#begun(snapshot);
+    this.#begun(snapshot);
     if (snapshot.offset <= this.#offset) return;
     const { text, citations, sources, sequenceNumber, timestamp } = snapshot;
     this.#offset = snapshot.offset;
-    this.#say("streaming", { offset: snapshot.offset });
+    this.#failures = 0;
     if (text.length > this.text.length) this.#add(id, { text: text.slice(this.text.length), sequenceNumber, timestamp });
+    this.chunks = sequenceNumber;
     for (const citation of citations.slice(this.citations.length)) this.#add(id, { citation });
     if (sources?.length) this.#add(id, { sources });
   }
 
   #add(id, data) {
     if (this.over) return;
-    const type = ["text", "citation", "sources"].find((name) => name in data) ?? "done";
+    const type = ["text", "citation", "sources", "done"].find((name) => name in data);
+    if (!type) return; // of a later version
     if (type === "text") {
       this.text += data.text;
       this.chunks = data.sequenceNumber;
+      this.#at = data.timestamp;
     } else if (type === "citation") this.citations.push(data.citation);
     else this[type] = type === "done" ? data : data.sources;
     this.log.push({ type, id, ...data });
-    this.#emit(type, data);
     if (type === "done") this.#end(data.stopReason === "stopped" ? "stopped" : "complete");
+    this.#emit(type, data);
   }
 
   #fail(error) {
-    if (error.code === "answer_expired") recall("removeItem");
+    if (error.code === "answer_expired" && recall()?.id === this.id) recall("removeItem");
     this.error = error;
-    this.#emit("error", error);
     this.#end("error");
+    this.#emit("error", error);
   }
 
   #end(state) {
@@ -288,7 +312,7 @@ export class Answer extends EventTarget {
   #say(state, more) {
     if (this.over) return;
     this.state = state;
-    if (!this.over) this.#tabs?.tell("state", "", { ...more, state });
+    if (state === "reconnecting") this.#tabs?.tell("state", "", { ...more, state });
     this.#emit("state", { ...more, state });
   }
 
@@ -311,7 +335,7 @@ export class Answer extends EventTarget {
   #snapshot() {
     const { id: answer, text, citations, sources, chunks: sequenceNumber } = this;
     const offset = this.#offset;
-    return ["gap", `${answer}.${offset}`, { answer, offset, text, citations, sources, sequenceNumber }];
+    return ["gap", `${answer}.${offset}`, { answer, offset, text, citations, sources, sequenceNumber, timestamp: this.#at }];
   }
 }
 
@@ -406,11 +430,13 @@ async function fetched(address, request, hear) {
 }
 
 function fields(block) {
-  return Object.fromEntries([...block.matchAll(/^(\w+): ?(.*)$/gm)].map(([, name, value]) => [name, value]));
+  // Not by a regular expression's lines: those end at U+2028 too, which JSON may hold.
+  return Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s)));
 }
 
 async function refusal(response) {
-  const said = await response.json().catch(() => ({}));
+  const read = await response.json().catch(() => undefined);
+  const said = typeof read?.error === "string" ? read : {}; // else a proxy's
   const error = `The server answered with status ${response.status}.`;
   const retryable = response.status === 429 || response.status >= 500;
   const made = new AnswerError({ error, code: "unexpected_response", retryable, ...said });
@@ -420,7 +446,8 @@ async function refusal(response) {
 
 function unreachable(cause) {
   const error = "The server cannot be reached, or does not serve pages of this origin.";
-  return Object.assign(cause?.code ? cause : new AnswerError({ error, code: "unreachable", retryable: true }), { cause });
+  if (cause instanceof AnswerError) return cause;
+  return Object.assign(new AnswerError({ error, code: "unreachable", retryable: true }), { cause });
 }
 
 function value(given) {

@@ -235,4 +235,6 @@ async def _client(request: web.Request) -> web.FileResponse:
 
 
 async def _blank(request: web.Request) -> web.Response:
-    return web.Response(text="<!doctype html><link rel=icon href=data:,><title>A page</title>", content_type="text/html")
+    return web.Response(
+        text="<!doctype html><link rel=icon href=data:,><title>A page</title>", content_type="text/html"
+    )

@@ -114,7 +114,9 @@ document.querySelector("button").onclick = () => {
   source.onmessage = function (event) {
     var data = JSON.parse(event.data);
     if (data.text) document.getElementById("answer").textContent += data.text;
-    if (data.sources) window.sources = data.sources.map(function (s) { return s.source + " " + s.similarity.toFixed(2); });
+    if (data.sources) window.sources = data.sources.map(function (s) {
+      return s.source + " " + s.similarity.toFixed(2);
+    });
     if (data.error) document.querySelector("p").textContent = data.error;
     if (data.done) {
       source.close();
@@ -353,7 +355,7 @@ async def test_a_page_without_a_token_is_refused_and_throws_nothing(
 # Three habits: to look for the end first, to look for the error first, and never to close.
 HABITS = {
     "done first": "if (data.done) { source.close(); end('done'); } else if (data.error) end('error');",
-    "error first": "if (data.error) { source.close(); end('error'); } else if (data.done) { source.close(); end('done'); }",
+    "error first": "if (data.error || data.done) { source.close(); end(data.error ? 'error' : 'done'); }",
     "never closed": "",
 }
 

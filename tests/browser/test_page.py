@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -446,7 +447,7 @@ def hostile_events() -> list[bytes]:
     shown = {**passage, "snippet": EVIL, "start": 5, "similarity": 0.5, "updated": EVIL}
     done = {"done": True, "sequenceNumber": 1, "streamDuration": 1, "stopReason": "end_turn", "model": EVIL}
     said = {"text": LINKS, "sequenceNumber": 1, "timestamp": 1.0}
-    log = [
+    log: list[dict[str, Any]] = [
         said,
         {"citation": cited},
         {"citation": foreign},

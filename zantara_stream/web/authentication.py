@@ -1,7 +1,7 @@
 """Who asks: found out before a handler is called, so that a route that forgets to ask is closed and not open.
 
-With `ZANTARA_AUTH=jwt` everything below `/bali-zero/` needs a token, or a ticket to stream and to stop an answer. Without it nobody is
-known, unless a proxy in front has verified `user_email`.
+With `ZANTARA_AUTH=jwt` everything below `/bali-zero/` needs a token, or a ticket to stream and to stop an answer.
+Without it nobody is known, unless a proxy in front has verified `user_email`.
 """
 
 from __future__ import annotations
