@@ -1,19 +1,17 @@
-"""What a real browser makes of it: native `EventSource` from allowed and foreign origins, and the test page."""
+"""What a real browser makes of it: native `EventSource` from allowed and foreign origins."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page
 
 from zantara_stream.app import create_app
 from zantara_stream.config import Settings
-from zantara_stream.generation.answerer import Quote
 from zantara_stream.retrieval.library import Library
 from zantara_stream.testing import HashingEmbedder, ScriptedAnswerer
 
@@ -102,44 +100,3 @@ async def test_event_source_that_is_not_closed_comes_back_and_stops_for_good(
     )
     assert count == 1
     assert len(answerer.prompts) == 1
-
-
-async def test_the_page_streams_an_answer_and_marks_its_quote(
-    browser: Browser, start: Start, small_index: Path, tmp_path: Path
-) -> None:
-    settings = Settings(index=small_index, journal="memory://", database_url="memory://")
-    library = await opened(settings)
-    hit = (await library.current.search(QUERY, 1))[0]
-    quote = Quote(hit.passage, "Renewal costs Rp 3 million for one year.", (0, 5))
-    released = asyncio.Event()
-    answerer = ScriptedAnswerer("<b>Rp</b> ", released, "3 million", quote)
-    server = await start(create_app(settings, library=library, answerer=answerer))
-    page = await page_of(server, browser)
-    problems: list[str] = []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-
-    await page.get_by_label("Question").fill(QUERY)
-    await page.keyboard.press("Enter")
-    await expect(page.locator("#answer")).to_have_text("<b>Rp</b> ")
-    await expect(page.get_by_role("status")).to_have_text("streaming")
-    released.set()
-    await expect(page.locator("#answer")).to_have_text("<b>Rp</b> 3 million")
-    await expect(page.get_by_role("status")).to_have_text("complete")
-    await expect(page.locator("#sources mark")).to_have_text("Renewal costs Rp 3 million for one year.")
-    await expect(page.locator("#gaps")).to_have_text("0")
-    assert problems == []
-
-
-async def test_stop_on_the_page_ends_the_reading(browser: Browser, start: Start, small_index: Path) -> None:
-    settings = Settings(index=small_index, journal="memory://", database_url="memory://", grace=0)
-    never = asyncio.Event()
-    answerer = ScriptedAnswerer("a beginning", never)
-    server = await start(create_app(settings, library=await opened(settings), answerer=answerer))
-    page = await page_of(server, browser)
-    await page.get_by_label("Question").fill(QUERY)
-    await page.get_by_role("button", name="Ask").click()
-    await expect(page.locator("#answer")).to_have_text("a beginning")
-    await page.get_by_role("button", name="Stop").click()
-    await expect(page.get_by_role("status")).to_have_text("stopped")
-    await asyncio.wait_for(answerer.closed_early.wait(), 10)
