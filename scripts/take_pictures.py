@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, ViewportSize, async_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = "/usr/bin/chromium"
@@ -38,7 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         print("building the index of documents/")
         index = Path(folder) / "index"
-        build = [sys.executable, ROOT / "scripts" / "build_index.py", ROOT / "documents", "--out", index]
+        build: list[str | Path] = [
+            sys.executable,
+            ROOT / "scripts" / "build_index.py",
+            ROOT / "documents",
+            "--out",
+            index,
+        ]
         subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
         with served(index, Path(folder)) as url:
             asyncio.run(take(url, out))
@@ -72,7 +78,7 @@ async def take(url: str, out: Path) -> None:
 
 async def picture(browser: Browser, url: str, scheme: str, file: Path) -> None:
     """One picture, as it looks to whoever prefers that scheme."""
-    look = {"width": WIDTH, "height": HEIGHT}
+    look = ViewportSize(width=WIDTH, height=HEIGHT)
     context = await browser.new_context(viewport=look, color_scheme="dark" if scheme == "dark" else "light")
     page = await context.new_page()
     await page.goto(url)
