@@ -112,7 +112,7 @@ async def test_a_line_that_is_cut_after_any_number_of_bytes_loses_nothing(browse
         page = await page_at(wire.url + PAGE, browser)
         await page.evaluate("import('/zantara-stream.js')")
         wire.cut()
-        wire.most = count(900, 101).__next__  # the headers, some events, and a part of one
+        wire.most = count(1000, 300).__next__  # the headers, some events, and a part of one
         readings = await reading(page)
         await asyncio.gather(*(each.whole("".join(words), len(words)) for each in readings))
         assert wire.accepted > 2 * len(readings)
