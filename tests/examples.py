@@ -27,7 +27,8 @@ SERVER, PUBLIC = "http://127.0.0.1:8080", "https://answers.example.com"  # as th
 READS = {"example", "console", "settings"}  # the functions of a test that take a block
 _BIN = Path(sys.executable).parent
 _ID = r"(?<![\w-])[\w-]{22}(?![\w-])"
-_VARIES = re.compile(rf' ?…|\d{{8}}T\d+Z-[0-9a-f]{{8}}|{_ID}|(?<=":")[\w-]{{16}}(?=")|\d+(?:\.\d+)?')
+_KEY = r"(?<=\":\")(?=[\w-]*\d)[\w-]{16}(?=\")"  # of a passage, a fact
+_VARIES = re.compile(rf" ?…|\d{{8}}T\d+Z-[0-9a-f]{{8}}|{_ID}|{_KEY}|\d+(?:\.\d+)?")
 _MARK = "\x1e"  # between what the commands of a terminal say
 
 _NO_METER = 'curl() { command curl -sS "$@"; }\n'  # which a terminal does not show either, for it shows what comes
