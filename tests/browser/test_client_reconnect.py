@@ -201,3 +201,31 @@ async def test_tabs_that_read_one_answer_share_a_connection_and_the_next_one_tak
     await other.whole(LOG)
     assert stage.server.asked[1].place == f"{ANSWER}.1"
     assert stage.server.most_open == 1
+
+
+async def test_a_leading_tab_that_says_nothing_loses_its_place(stage: Stage) -> None:
+    stuck = await stage.open()
+    hold = "(name) => new Promise((held) => navigator.locks.request(name, () => new Promise(held)).catch(() => {}))"
+    await stuck.evaluate(
+        hold.replace("new Promise(held)", "(held(), new Promise(() => {}))"), f"zantara-stream  {ANSWER}"
+    )
+    stage.server.tell(LOG)
+    await (await stage.follow(ANSWER, await stage.open(), silence=25_000)).whole(LOG)
+    assert stage.server.most_open == 1
+
+
+@pytest.mark.parametrize("sign", ["online", "visibilitychange"])
+async def test_a_page_that_wakes_does_not_wait_any_longer(stage: Stage, sign: str) -> None:
+    stage.server.script(event({"code": "overloaded", "retryable": True, "retryAfter": 3600}, name="unavailable"))
+    stage.server.tell(LOG)
+    answer = await (await stage.ask()).was("reconnecting")
+    await stage.page.evaluate(f"dispatchEvent(new Event('{sign}'))")
+    await answer.whole(LOG)
+
+
+async def test_without_storage_a_question_is_answered_all_the_same(stage: Stage) -> None:
+    broken = "Object.defineProperty(globalThis, 'sessionStorage', { get() { throw new Error('switched off'); } });"
+    page = await stage.open(broken)
+    stage.server.tell(LOG)
+    await (await stage.ask(page=page)).whole(LOG)
+    assert await page.evaluate("client.resume() === undefined")
