@@ -303,6 +303,7 @@ async def test_a_component_asks_stops_and_goes_on(
         assert len(answerer.prompts) == 1
         await page.get_by_label("Question").fill("And else?")
         await page.get_by_role("button", name="Ask").click()
+        await expect(page.get_by_text("Hello,", exact=True)).to_be_visible()
         await page.get_by_role("button", name="Stop").click()
         await expect(page.get_by_role("status")).to_have_text("stopped")
         await answerer.closed_early.wait()
