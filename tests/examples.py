@@ -7,6 +7,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, STDOUT
@@ -23,6 +24,7 @@ from zantara_stream.config import PREFIX, load_settings
 ROOT = Path(__file__).parent.parent
 CLIENTS = ROOT / "clients"
 MODULES = CLIENTS / "node_modules"
+PATIENCE = 60.0  # seconds until a program must have ended
 SERVER, PUBLIC = "http://127.0.0.1:8080", "https://answers.example.com"  # as the documents write them
 READS = {"example", "console", "settings"}  # the functions of a test that take a block
 _BIN = Path(sys.executable).parent
@@ -88,9 +90,21 @@ def settings(page: str, heading: str, number: int = 1) -> dict[str, Any]:
 async def terminal(script: str, **environment: str) -> str:
     """What a script of bash says, in both of its outputs."""
     path = {**os.environ, "PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}", **environment}
-    process = await asyncio.create_subprocess_exec("bash", "-c", script, cwd=ROOT, env=path, stdout=PIPE, stderr=STDOUT)
-    said, _ = await process.communicate()
-    return said.decode().replace("\r", "")
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", script, cwd=ROOT, env=path, stdout=PIPE, stderr=STDOUT, start_new_session=True
+    )
+    return (await _all(process)).replace("\r", "")
+
+
+async def _all(process: asyncio.subprocess.Process) -> str:
+    """What it says until its end, which must come."""
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)  # whatever it has started, too
+            await process.wait()
+    return said.decode()
 
 
 async def console(
@@ -157,8 +171,8 @@ async def in_node(folder: Path, *arguments: str, **environment: str) -> str:
     if not (folder / "node_modules").exists():
         (folder / "node_modules").symlink_to(MODULES)
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, env={**os.environ, **environment}, stdout=PIPE, stderr=STDOUT
+        *command, cwd=folder, env={**os.environ, **environment}, stdout=PIPE, stderr=STDOUT, start_new_session=True
     )
-    said, _ = await process.communicate()
-    assert process.returncode == 0, said.decode()
-    return said.decode()
+    said = await _all(process)
+    assert process.returncode == 0, said
+    return said

@@ -249,7 +249,11 @@ const { GET, POST, DELETE } = await import("./app/bali-zero/[...path]/route.js")
 const asked = (path, init = {}) => new Request(`https://app.example.com/bali-zero/${path}`,
   { ...init, headers: { cookie: "session=anna", accept: "text/event-stream", ...init.headers } });
 const state = async (id) => (await (await GET(asked(`answers/${id}`))).json()).state;
-const stopped = async (id) => { while ((await state(id)) === "running"); return state(id); };
+const stopped = async (id) => {
+  for (let tries = 0; tries < 500 && (await state(id)) === "running"; tries++)
+    await new Promise((next) => setTimeout(next, 20));
+  return state(id);
+};
 const begun = async (response) => {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let text = ""; !text.includes("Hello, "); text += (await reader.read()).value);

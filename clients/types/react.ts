@@ -19,7 +19,8 @@ same<typeof stream.loading & typeof stream.streaming & typeof stream.reconnectin
 same<typeof stream.stopped & typeof stream.over, boolean>(true);
 same<ReturnType<typeof stream.ask>, Answer>(true);
 
-export const handlers: ((event: { type: string }) => unknown)[] = [stream.stop, stream.close, stream.reset, stream.reconnect];
+type Handler = (event: { type: string }) => unknown;
+export const handlers: Handler[] = [stream.stop, stream.close, stream.reset, stream.reconnect];
 stream.ask("q", { continuity: "c" });
 
 // @ts-expect-error: there is no such option

@@ -19,7 +19,8 @@ same<typeof stream.citations.value, readonly Citation[]>(true);
 same<keyof View, keyof ViewRefs>(true);
 same<ReturnType<typeof stream.ask>, Answer>(true);
 
-export const handlers: ((event: { type: string }) => unknown)[] = [stream.stop, stream.close, stream.reset, stream.reconnect];
+type Handler = (event: { type: string }) => unknown;
+export const handlers: Handler[] = [stream.stop, stream.close, stream.reset, stream.reconnect];
 
 // @ts-expect-error: there is no such option
 useZantaraStream({ resumes: true });

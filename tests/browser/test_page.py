@@ -419,6 +419,7 @@ async def test_a_test_of_the_way_that_is_refused_says_why(visitor: Visitor, smal
         await expect(part(page, "test-result")).to_have_text(
             "The test failed. The server is answering as many questions as it can. Please try again shortly."
         )
+        await page.close()  # or it comes back to a server that has gone
 
 
 async def test_a_stream_that_ends_early_is_found_out(visitor: Visitor, small_index: Path) -> None:
