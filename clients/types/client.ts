@@ -3,6 +3,7 @@ import {
   AnswerError,
   ask,
   follow,
+  forget,
   resume,
   type Answer,
   type Citation,
@@ -40,6 +41,7 @@ const options: Options = {
 const answer: Answer = ask("What does it cost?", options);
 same<ReturnType<typeof follow>, Answer>(true);
 same<ReturnType<typeof resume>, Answer | undefined>(true);
+same<ReturnType<typeof forget>, void>(true);
 same<Answer["state"], State>(true);
 same<Answer["done"], Done | undefined>(true);
 same<Answer["error"], AnswerError | undefined>(true);

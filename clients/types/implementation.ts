@@ -10,6 +10,7 @@ type Seen<Answer> = Omit<Answer, Unseen>;
 export const ask: (...given: Parameters<typeof told.ask>) => Seen<told.Answer> = made.ask;
 export const follow: (...given: Parameters<typeof told.follow>) => Seen<told.Answer> = made.follow;
 export const resume: (...given: Parameters<typeof told.resume>) => Seen<told.Answer> | undefined = made.resume;
+export const forget: typeof told.forget = made.forget;
 export const events = (answer: made.Answer) => answer[Symbol.asyncIterator]() satisfies AsyncIterator<unknown, void>;
 export const failure: new (...given: ConstructorParameters<typeof told.AnswerError>) => Error = made.AnswerError;
 export const view: hooks.View = hooks.IDLE;

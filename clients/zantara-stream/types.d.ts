@@ -190,3 +190,6 @@ export function follow(id: string, options?: Options): Answer;
 
 /** The answer that this tab was reading before it was reloaded, from its beginning; undefined where there is none. */
 export function resume(options?: Options): Answer | undefined;
+
+/** Forget what `resume` would find, as when somebody signs out. What is being read goes on. */
+export function forget(): void;

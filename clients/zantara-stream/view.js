@@ -1,9 +1,8 @@
 // What both frameworks share: one answer at a time, read into views that never change once they are made.
 
-import { AnswerError, ask, resume } from "./zantara-stream.js";
+import { AnswerError, ask, forget, resume } from "./zantara-stream.js";
 
 const FRAME = 16; // milliseconds between two views of a text that grows
-const KEPT = "zantara-stream"; // where the client keeps what `resume` finds
 
 export const IDLE = Object.freeze({
   state: "idle",
@@ -146,12 +145,4 @@ function untold(cause) {
 
 function given(value) {
   return typeof value === "function" ? value() : value;
-}
-
-function forget() {
-  try {
-    sessionStorage.removeItem(KEPT);
-  } catch {
-    // There is no storage here, so nothing is kept in it.
-  }
 }

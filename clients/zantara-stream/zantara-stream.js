@@ -34,6 +34,10 @@ export function resume(options = {}) {
   return kept?.asked && kept.url === options.url ? new Answer(kept, options) : undefined;
 }
 
+export function forget() {
+  recall("removeItem");
+}
+
 export class Answer extends EventTarget {
   state = "connecting";
   text = "";
@@ -106,15 +110,19 @@ export class Answer extends EventTarget {
     if (!this.over && this.#leads) this.#lost(delay);
   }
 
-  async *[Symbol.asyncIterator]() {
-    try {
-      for (let at = 0; at < this.log.length || !this.over; )
-        if (at < this.log.length) yield this.log[at++];
-        else await new Promise((wake) => this.#cursors.push(wake));
+  [Symbol.asyncIterator]() {
+    let at = 0;
+    const next = async () => {
+      while (at === this.log.length && !this.over) await new Promise((wake) => this.#cursors.push(wake));
+      if (at < this.log.length) return { value: this.log[at++], done: false };
       if (this.error) throw this.error;
-    } finally {
+      return { value: undefined, done: true };
+    };
+    const leave = async () => {
       this.close();
-    }
+      return { value: undefined, done: true };
+    };
+    return { next, return: leave };
   }
 
   // The connection
@@ -214,9 +222,10 @@ export class Answer extends EventTarget {
     else this.#connect();
   }
 
-  #wake({ persisted }) {
+  #wake({ type, persisted }) {
     // Timers of a hidden page are late, and a line may have died in its sleep.
-    if (!this.#leads || globalThis.document?.hidden) return;
+    if (type === "visibilitychange" && document.hidden) return;
+    if (!this.#leads) return this.#tabs.want();
     const silent = Date.now() - this.#heard > this.#silence;
     if (persisted || silent || !this.#attempt) this.#connect();
   }
@@ -295,7 +304,7 @@ export class Answer extends EventTarget {
   }
 
   #fail(error) {
-    if (error.code === "answer_expired" && recall()?.id === this.id) recall("removeItem");
+    if (error.code === "answer_expired" && recall()?.id === this.id) forget();
     this.error = error;
     this.#end("error");
     this.#emit("error", error);
@@ -329,7 +338,11 @@ export class Answer extends EventTarget {
       this.#watch();
     };
     const hear = (...said) => this.#hear(...said);
-    this.#tabs = new Tabs(`${KEPT} ${this.#options.url ?? ""} ${this.id}`, { lead, listen, hear, snapshot: () => this.#snapshot() });
+    const tell = () => {
+      this.#tabs.tell(...this.#snapshot());
+      if (!this.#attempt) this.#connect(); // somebody looks on while this tab, perhaps a hidden one, waits for its time
+    };
+    this.#tabs = new Tabs(`${KEPT} ${this.#options.url ?? ""} ${this.id}`, { lead, listen, hear, tell });
   }
 
   #snapshot() {
@@ -353,7 +366,7 @@ class Tabs {
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }) => {
       if (!this.leads && data.length) reader.hear(...data);
-      else if (this.leads && !data.length) this.tell(...reader.snapshot());
+      else if (this.leads && !data.length) reader.tell();
     };
     this.lock({ ifAvailable: true });
   }

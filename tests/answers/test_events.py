@@ -25,6 +25,7 @@ from zantara_stream.answers.events import (
     encode,
     frame,
     is_snapshot,
+    last_sequence,
     split,
     to_json,
     unframe,
@@ -238,6 +239,13 @@ def test_a_snapshot_is_told_from_the_events() -> None:
     assert not closes(block)
     assert list(split(block)) == [(ANSWER, 7, block)]
     assert not any(is_snapshot(encode(event, STAMP)) for event, _ in SHAPES)
+
+
+def test_the_last_number_is_that_of_the_last_text_whatever_follows_it() -> None:
+    texts = [encode(Text("x"), replace(STAMP, offset=place, sequence=place)) for place in (1, 2)]
+    cited, listed = encode(CITATION, STAMP), encode(Sources((SOURCE,)), STAMP)
+    assert [last_sequence(blocks) for blocks in ([], [cited], texts, [*texts, cited, listed])] == [0, 0, 2, 2]
+    assert last_sequence([snapshot(ANSWER, 7, Folded(chunks=5)), cited]) == 5
 
 
 USAGES = st.dictionaries(st.sampled_from(["input_tokens", "output_tokens", "cache"]), st.integers(0, 1000))

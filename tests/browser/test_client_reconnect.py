@@ -122,6 +122,17 @@ async def test_a_reload_goes_on_from_the_beginning_of_the_same_answer(stage: Sta
     assert stage.server.asked[1].place == f"{ANSWER}.0"
 
 
+async def test_what_is_forgotten_is_read_to_its_end_and_not_found_again(stage: Stage) -> None:
+    seen = asyncio.Event()
+    stage.server.script(start(), text(1, "Hello, "), seen, *LOG.events[1:])
+    answer = await (await stage.ask()).has("Hello, ")
+    await stage.page.evaluate("client.forget()")
+    seen.set()
+    await answer.whole(LOG)
+    await stage.reload(stage.page)
+    assert await stage.page.evaluate("client.resume() === undefined")
+
+
 async def test_a_reload_before_the_first_word_asks_with_the_same_name(stage: Stage) -> None:
     stage.server.script(MUTE)
     await stage.ask()
@@ -203,6 +214,22 @@ async def test_tabs_that_read_one_answer_share_a_connection_and_the_next_one_tak
     assert stage.server.most_open == 1
 
 
+@pytest.mark.parametrize("sign", ["online", "visibilitychange"])
+async def test_a_tab_that_somebody_looks_at_hurries_the_one_that_waits(stage: Stage, sign: str) -> None:
+    seen, later = asyncio.Event(), event({"retryAfter": 3600}, name="draining")
+    stage.server.script(start(), text(1, "Hello, "), seen, later)
+    leading = await (await stage.ask()).has("Hello, ")
+    other = await (await stage.follow(ANSWER, await stage.open())).has("Hello, ")
+    stage.server.tell(LOG)
+    seen.set()
+    await leading.was("reconnecting")
+    await other.was("reconnecting")
+    await other.page.evaluate(f"dispatchEvent(new Event('{sign}'))")
+    await other.whole(LOG)
+    await leading.whole(LOG)
+    assert [asked.place for asked in stage.server.asked] == [None, f"{ANSWER}.1"]
+
+
 async def test_a_leading_tab_that_says_nothing_loses_its_place(stage: Stage) -> None:
     stuck = await stage.open()
     hold = "(name) => new Promise((held) => navigator.locks.request(name, () => new Promise(held)).catch(() => {}))"
@@ -229,3 +256,17 @@ async def test_without_storage_a_question_is_answered_all_the_same(stage: Stage)
     stage.server.tell(LOG)
     await (await stage.ask(page=page)).whole(LOG)
     assert await page.evaluate("client.resume() === undefined")
+
+
+async def test_two_loops_read_all_and_leaving_one_that_waits_closes_the_answer(stage: Stage) -> None:
+    stage.server.script(start(), text(1, "Hello, "), HOLD)
+    answer = await (await stage.ask()).has("Hello, ")
+    code = """(async () => {
+      const [one, other] = [answer[Symbol.asyncIterator](), answer[Symbol.asyncIterator]()];
+      const read = [(await one.next()).value.text, (await other.next()).value.text];
+      const waiting = one.next();
+      await other.return();
+      return [...read, (await waiting).done, answer.state];
+    })()"""
+    assert await answer.evaluate(code) == ["Hello, ", "Hello, ", True, "closed"]
+    await stage.server.until(lambda: stage.server.open == 0)

@@ -163,7 +163,7 @@ async def test_a_reader_that_reads_nothing_is_dropped_and_nobody_else_waits_for_
 
 def followed() -> Answer:
     """An answer that another node writes."""
-    return Answer(Opening("A" * 22), "m", Lifetimes(), lambda answer: None)
+    return Answer(Opening("A" * 22, started=time.time() - 100), "m", Lifetimes(), lambda answer: None)
 
 
 @asynccontextmanager
@@ -270,6 +270,8 @@ async def test_readers_of_a_log_that_is_broken_off_get_an_error_that_is_no_part_
     assert b"id: " not in reader.bytes.split(b"\n\n")[-2]
     assert set(end.json) == {"error", "done", "code", "retryable", "sequenceNumber", "timestamp", "streamDuration"}
     assert (end.json["code"], end.json["retryable"], end.json["error"]) == (code, True, str(why))
+    assert end.json["sequenceNumber"] == 1, "as every end, it repeats the last one"
+    assert 100 <= end.json["streamDuration"] < 1000, "seconds since the answer began"
     assert end.retry == sse.RETRY[1]
 
 

@@ -9,7 +9,7 @@ The framing is Server-Sent Events: https://html.spec.whatwg.org/multipage/server
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,6 +134,12 @@ def split(wire: bytes) -> Iterator[tuple[str, int, bytes]]:
 def closes(block: bytes) -> bool:
     """Whether the block is a terminal event: `done` or `error` is the first thing that it says."""
     return _data(block).startswith((b'{"done":', b'{"error":'))
+
+
+def last_sequence(blocks: Sequence[bytes]) -> int:
+    """The number of the last text chunk among a log's blocks; 0 before the first one."""
+    numbers = (json.loads(_data(block)).get("sequenceNumber") for block in reversed(blocks))
+    return next((number for number in numbers if number is not None), 0)
 
 
 def is_snapshot(block: bytes) -> bool:

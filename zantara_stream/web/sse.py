@@ -18,7 +18,7 @@ from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
 from ..answers.answer import Answer
-from ..answers.events import frame
+from ..answers.events import frame, last_sequence
 from ..answers.log import Cursor
 from ..errors import AnswerExpired, Crowded, HandedOver, Overloaded, RequestError
 
@@ -157,7 +157,7 @@ class Connections:
                 with self._swept(Connection(cursor, response, request.transport)) as connection:
                     await connection.run(_first(answer, offset, opening))
                     if answer.log.broken_off is not None:
-                        await response.write(_farewell(answer.log.broken_off))
+                        await response.write(_farewell(answer, answer.log.broken_off))
         return response
 
     @contextmanager
@@ -188,21 +188,23 @@ def _first(answer: Answer, offset: int, opening: str) -> bytes:
 
 async def _expired(request: web.Request, error: AnswerExpired) -> web.StreamResponse:
     async with open_stream(request) as response:
-        await response.write(frame(_error(error), retry=RETRY[1]))
+        await response.write(frame(_error(error, 0, 0.0), retry=RETRY[1]))
     return response
 
 
-def _farewell(why: RequestError) -> bytes:
+def _farewell(answer: Answer, why: RequestError) -> bytes:
     """What the readers of a log that is broken off are told. No id: it is no part of the log, which may go on."""
     if isinstance(why, HandedOver):
         wait = random.randint(*RETURN)
         data = {"code": why.code, "retryable": True, "retryAfter": wait / 1000}
         return frame(data, event="draining", retry=wait)
-    return frame(_error(why), retry=RETRY[1])
+    lasted = max(0.0, time.time() - answer.opening.started)
+    return frame(_error(why, last_sequence(answer.log.frames()), lasted), retry=RETRY[1])
 
 
-def _error(error: RequestError) -> dict[str, Any]:
-    return error_body(error, sequenceNumber=0, timestamp=round(time.time(), 3), streamDuration=0)
+def _error(error: RequestError, sequence: int, lasted: float) -> dict[str, Any]:
+    numbers = {"sequenceNumber": sequence, "timestamp": round(time.time(), 3), "streamDuration": round(lasted, 3)}
+    return error_body(error, **numbers)
 
 
 def error_body(error: RequestError, **more: Any) -> dict[str, Any]:
