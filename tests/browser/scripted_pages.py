@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 import pytest_asyncio
-from browser.conftest import ARGUMENTS, CHROMIUM
 from browser.scripted_server import PATIENCE, Log, ScriptedServer
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, JSHandle, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, JSHandle, Page
 
 # The ways to a stream: what makes the client take each of them.
 WAYS = ("native", "fetch")
@@ -194,18 +190,6 @@ class Stage:
 def _options(way: str, options: dict[str, Any], more: str = "") -> str:
     given = json.dumps({"silence": NEVER, **OPTIONS[way], **options})
     return f"{{ ...{given}, {more} }}"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    """Debian's Chromium, once for all tests of a module; each has a context of its own."""
-    if not shutil.which(CHROMIUM):
-        assert not os.environ.get("CI"), "Chromium is missing in CI; make test-services installs it"
-        pytest.skip("needs Chromium: make test-services")
-    async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield launched
-        await launched.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -9,9 +9,9 @@ from browser import scripted_pages
 from browser.scripted_pages import QUESTION, WAYS, Stage
 from browser.scripted_server import ANSWER, CUT, HOLD, MUTE, Log, Reply, error, event, refusal, start, text
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.browser
 
-browser, stage = scripted_pages.browser, scripted_pages.stage
+stage = scripted_pages.stage
 
 LOG = Log("Hello, ", "world")
 

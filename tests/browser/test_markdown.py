@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from browser.markdown_cases import ATTACKS, CASES, DOCUMENTS, REPEATED
 from hypothesis import HealthCheck, given, settings
@@ -89,7 +90,7 @@ async def script(request: web.Request) -> web.Response:
     return web.Response(text=SCRIPT, content_type="text/javascript")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def page(browser: Browser, start: Start) -> AsyncIterator[Page]:
     """A blank page with `SCRIPT`'s names; it must see no error, dialog, request or violation while in use."""
     app = web.Application()

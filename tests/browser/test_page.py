@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from browser.visitor import Visitor, part, quoted, visiting
 from nginx import BUFFERING, nginx
@@ -37,7 +38,7 @@ SECONDS = re.compile(r"^\d+\.\d\d s$")
 REFUSED = r"Failed to load resource: the server responded with a status of"  # the browser's own word in the console
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def visitor(browser: Browser) -> AsyncIterator[Visitor]:
     """Somebody at the page; anything in the console fails the test."""
     async with visiting(browser, permissions=["clipboard-read", "clipboard-write"]) as somebody:

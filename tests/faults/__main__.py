@@ -39,7 +39,8 @@ write; and, of each question, one request to the model that begins the answer an
 
 def line(outcome: Outcome) -> str:
     """One row of the table."""
-    held = "yes" if not outcome.problems else f"**no** ({outcome.problems[0]})"
+    failed = outcome.problems + outcome.late
+    held = f"**no** ({failed[0]})" if failed else "yes"
     cells = (outcome.row, outcome.fault, outcome.answers, outcome.readers, outcome.requests, held, outcome.notes)
     return "| " + " | ".join(map(str, cells)) + " |"
 
@@ -55,7 +56,7 @@ async def run(folder: Path) -> list[str]:
     for scenario, (_, size) in SCENARIOS.items():
         print(f"{scenario.__name__} …", end=" ", flush=True, file=sys.stderr)
         outcome = await _done(scenario, folder / scenario.__name__, index, size)
-        print("held" if not outcome.problems else outcome.problems[:3], file=sys.stderr)
+        print((outcome.problems + outcome.late)[:3] or "held", file=sys.stderr)
         lines.append(line(outcome))
     return lines
 

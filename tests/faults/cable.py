@@ -1,20 +1,24 @@
-"""A peer behind a cable that can be cut: a network namespace of its own, and a pair of virtual interfaces.
+"""A peer behind a cable that can be cut: two network namespaces, and a pair of virtual interfaces.
 
-Needs root, iproute2 and iptables. Nothing of the machine's own network is touched, and it is gone at the end.
+Needs root, iproute2 and iptables. This thread, and the processes that it starts, are in one of the two meanwhile:
+nothing of the machine's own network changes, at which a browser of another test would give up its requests.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 HERE, THERE = "10.231.77.1", "10.231.77.2"
 DROPPED, PULLED = WAYS = ("packets dropped", "cable pulled")
+CLONE_NEWNET = 0x40000000  # sched.h; os.unshare is there from Python 3.12 on
 NAME = f"zs{os.getpid() % 100_000}"
 READ = """import socket, sys
 s = socket.socket()
@@ -25,7 +29,7 @@ while piece := s.recv(9999): print(piece, flush=True)"""
 
 
 def possible() -> bool:
-    """Whether a namespace can be made here."""
+    """Whether namespaces can be made here."""
     return os.geteuid() == 0 and None not in (shutil.which("ip"), shutil.which("iptables"))
 
 
@@ -34,9 +38,29 @@ async def _ip(*words: str) -> None:
     assert await process.wait() == 0, f"ip {' '.join(words)}"
 
 
+@contextmanager
+def _elsewhere() -> Iterator[None]:
+    """Put this thread into a network namespace of its own within the block."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path("/proc/thread-self/ns/net").open() as before:
+        assert libc.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        try:
+            yield
+        finally:
+            assert libc.setns(before.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+
+
 @asynccontextmanager
 async def cable() -> AsyncIterator[None]:
     """The cable, while it is needed."""
+    with _elsewhere():
+        await _ip("link", "set", "lo", "up")
+        async with _laid():
+            yield
+
+
+@asynccontextmanager
+async def _laid() -> AsyncIterator[None]:
     await _ip("netns", "add", NAME)
     try:
         await _ip("link", "add", f"{NAME}a", "type", "veth", "peer", "name", f"{NAME}b", "netns", NAME)
