@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -45,12 +47,18 @@ def real_embedder() -> SentenceTransformerEmbedder:
 
 
 @pytest.fixture(scope="session")
-def sample_index(real_embedder: SentenceTransformerEmbedder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The index folder of the sample documents, built by the command with the real model."""
-    out = tmp_path_factory.mktemp("sample") / "index"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(builder, "SentenceTransformerEmbedder", lambda setting: real_embedder)
-        assert builder.main([str(DOCUMENTS), "--out", str(out)]) == builder.WELL
+def sample_index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index folder of the sample documents, built by the command with the real model; not to be written to."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # one for all processes of this run
+    out = folder / "sample"
+    with (folder / "sample.lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (out / "CURRENT").exists():
+            real_embedder = request.getfixturevalue("real_embedder")
+            patch.setattr(builder, "SentenceTransformerEmbedder", lambda setting: real_embedder)
+            assert builder.main([str(DOCUMENTS), "--out", str(out)]) == builder.WELL
     return out
 
 

@@ -10,11 +10,13 @@ import os
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from browser.visitor import Visitor, quoted, visiting
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Page
 from server import never, serving
 
 from zantara_stream.errors import ModelTimeout
@@ -27,6 +29,9 @@ FEE = "Renewal costs Rp 3 million for one year."
 AXE = Path(__file__).parent.parent.parent / "clients" / "node_modules" / "axe-core" / "axe.min.js"
 RUN = "async () => (await axe.run()).violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])"
 MARKDOWN = "# Fees\n\nRenewal costs **Rp 3 million**:\n\n| Year | Fee |\n|---|---|\n| 1 | `3,000,000` |\n\n- [a link](https://example.com)\n"
+
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+WIDTHS = (320, 1280)
 
 Reach = Callable[[Visitor, ScriptedAnswerer], Awaitable[None]]
 
@@ -83,11 +88,13 @@ def axe() -> str:
 
 
 @asynccontextmanager
-async def at(browser: Browser, index: Path, state: str, scheme: str, width: int) -> AsyncIterator[Visitor]:
+async def at(browser: Browser, index: Path, state: str) -> AsyncIterator[Visitor]:
     """Somebody who sees the page in that state."""
     answerer = ScriptedAnswerer()
-    look = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}, "reduced_motion": "reduce"}
-    async with serving(index, answerer, HashingEmbedder()) as server, visiting(browser, **look) as visitor:
+    async with (
+        serving(index, answerer, HashingEmbedder()) as server,
+        visiting(browser, reduced_motion="reduce") as visitor,
+    ):
         answerer.scripts[0] = (MARKDOWN, *await quoted(server, QUERY, [(FEE, (0, 5))]))
         await visitor.open(server.url)
         await STATES[state](visitor, answerer)
@@ -96,18 +103,23 @@ async def at(browser: Browser, index: Path, state: str, scheme: str, width: int)
         await visitor.context.set_offline(False)
 
 
-@pytest.mark.parametrize("width", [320, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("state", STATES)
 async def test_no_state_has_violations_or_scrolls_sideways(
-    browser: Browser, small_index: Path, tmp_path: Path, state: str, scheme: str, width: int
+    browser: Browser, small_index: Path, tmp_path: Path, state: str
 ) -> None:
-    checker = axe()
-    async with at(browser, small_index, state, scheme, width) as visitor:
+    checker, folder = axe(), Path(os.environ.get("ZANTARA_PICTURES", tmp_path))
+    async with at(browser, small_index, state) as visitor:
         await visitor.page.evaluate(checker)
-        assert await visitor.page.evaluate(RUN) == []
-        assert await visitor.page.evaluate("document.documentElement.scrollWidth") <= width
-        kept = Path(os.environ.get("ZANTARA_PICTURES", tmp_path)) / f"{state}-{scheme}-{width}.png"
-        picture = await visitor.page.screenshot(path=kept, full_page=True)
+        for scheme, width in product(SCHEMES, WIDTHS):
+            await visitor.page.emulate_media(color_scheme=scheme)
+            await visitor.page.set_viewport_size({"width": width, "height": 900})
+            await looked_at(visitor.page, folder / f"{state}-{scheme}-{width}.png", width)
+
+
+async def looked_at(page: Page, kept: Path, width: int) -> None:
+    """Check the page as it is shown now, and keep a picture of it."""
+    assert (kept.stem, await page.evaluate(RUN)) == (kept.stem, [])
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width, kept.stem
+    picture = await page.screenshot(path=kept, full_page=True)
     assert struct.unpack(">I", picture[16:20])[0] == width
     assert len(await asyncio.to_thread(kept.read_bytes)) > 5000
