@@ -39,8 +39,7 @@ write; and, of each question, one request to the model that begins the answer an
 
 def line(outcome: Outcome) -> str:
     """One row of the table."""
-    failed = outcome.problems + outcome.late
-    held = f"**no** ({failed[0]})" if failed else "yes"
+    held = f"**no** ({outcome.failures[0]})" if outcome.failures else "yes"
     cells = (outcome.row, outcome.fault, outcome.answers, outcome.readers, outcome.requests, held, outcome.notes)
     return "| " + " | ".join(map(str, cells)) + " |"
 
@@ -56,7 +55,7 @@ async def run(folder: Path) -> list[str]:
     for scenario, (_, size) in SCENARIOS.items():
         print(f"{scenario.__name__} …", end=" ", flush=True, file=sys.stderr)
         outcome = await _done(scenario, folder / scenario.__name__, index, size)
-        print((outcome.problems + outcome.late)[:3] or "held", file=sys.stderr)
+        print(outcome.failures[:3] or "held", file=sys.stderr)
         lines.append(line(outcome))
     return lines
 

@@ -35,7 +35,7 @@ FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 class Outcome:
     """What a scenario saw; `problems` is empty where every invariant held, `late` where all of it came in time.
 
-    A busy machine makes things late, so that tests look at the problems only, and `make faults` at both.
+    A busy machine makes things late, so that tests look at the problems only, and `make faults` at all `failures`.
     """
 
     row: str
@@ -46,6 +46,11 @@ class Outcome:
     notes: str = ""
     problems: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[str]:
+        """What did not hold, and what came too late."""
+        return self.problems + self.late
 
     def need(self, fact: object, otherwise: str) -> None:
         """Note a problem where something does not hold."""
@@ -135,6 +140,7 @@ async def killed(folder: Path, index: Path, size: int) -> Outcome:
         outcome.notes = f"every answer went on {took:.1f} s after the start"
         # They are taken up within 5 s; what is seen of it here is the first chunk after that.
         outcome.need_in_time(took < 5 + 1, f"its next chunk came {took:.1f} s after the start")
+        outcome.need(took < 30, f"its next chunk came {took:.1f} s after the start")  # on the busiest machine
         return h.check(outcome, mended=1)
 
 
@@ -409,9 +415,7 @@ def _undoubled(outcome: Outcome, reader: Reader, alone: int) -> str:
     gaps = [later - earlier for earlier, later in pairwise(reader.arrivals)]
     before, after = (median(part) * 1e3 for part in (gaps[:alone], gaps[alone:]))
     # One who waited for a stuck reader would wait for seconds; what a busy machine adds is no delay of ours.
-    outcome.need_in_time(
-        after <= max(2 * before, 100), f"another reader's gaps went from {before:.0f} to {after:.0f} ms"
-    )
+    outcome.need(after <= max(2 * before, 100), f"another reader's gaps went from {before:.0f} to {after:.0f} ms")
     return f"another reader's gaps p50 {before:.0f} ms before, {after:.0f} ms after"
 
 
@@ -453,7 +457,7 @@ async def vanished(folder: Path, index: Path, size: int) -> Outcome:
     for how in cable.WAYS[:size]:
         took = await _vanished(outcome, folder / how.partition(" ")[2], index, how)
         outcome.notes += f"{', ' * bool(outcome.notes)}{how}: its place was free after {took:.0f} s"
-        outcome.need_in_time(took < 30, f"{how}: its place was free after {took:.0f} s")
+        outcome.need(took < 30, f"{how}: its place was free after {took:.0f} s")
     return outcome
 
 

@@ -138,7 +138,7 @@ def closes(block: bytes) -> bool:
 
 def last_sequence(blocks: Sequence[bytes]) -> int:
     """The number of the last text chunk among a log's blocks; 0 before the first one."""
-    numbers = (json.loads(_data(block)).get("sequenceNumber") for block in reversed(blocks))
+    numbers = (unframe(block).get("sequenceNumber") for block in reversed(blocks))
     return next((number for number in numbers if number is not None), 0)
 
 
