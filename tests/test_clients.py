@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -188,12 +189,14 @@ async def printed(script: str, *arguments: str) -> Any:
     """What a module in clients/ prints, decoded; it must print nothing else and end by itself."""
     command = (NODE, "--input-type=module", "--eval", script, *arguments)
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, cwd=CLIENTS, stdout=pipe, stderr=pipe)
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=CLIENTS, stdout=pipe, stderr=pipe, start_new_session=True
+    )
     try:
         said, complaints = await asyncio.wait_for(process.communicate(), PATIENCE)
     finally:
         if process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # `node`, and the program that it starts
     assert (process.returncode, complaints) == (0, b""), complaints.decode()
     return json.loads(said)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime, time
 from pathlib import Path
 from typing import Any
@@ -69,15 +71,18 @@ def front(folder: Path, behind: Server, location: str, *, server: str = "") -> A
 @asynccontextmanager
 async def running(folder: Path, url: str, *command: str, session: ClientSession) -> AsyncIterator[None]:
     """A program that serves at `url` until the block ends."""
-    process = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=DEVNULL)
+    process = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=DEVNULL, start_new_session=True)
     try:
         while not await answers(session, url):
             assert process.returncode is None
             await asyncio.sleep(0.05)
         yield
     finally:
-        process.terminate()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)  # the package index's `node` is a program that starts another
         await process.wait()
+    while await answers(session, url):  # noqa: ASYNC110 (it is in another process)
+        await asyncio.sleep(0.05)
 
 
 async def answers(session: ClientSession, url: str) -> bool:
