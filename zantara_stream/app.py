@@ -16,6 +16,7 @@ from .answers.tending import tend
 from .config import Settings
 from .errors import JournalUnavailable
 from .generation.answerer import Answerer
+from .measuring import measure_loop
 from .parts import People, make_answerer, make_answers, make_library, make_people, make_recording
 from .pipeline import Pipeline
 from .recording import Recording
@@ -64,7 +65,7 @@ def create_app(
     _page(app, StreamTest(connections))
     policy.install(app)
     tending = partial(tend, answers, settings.lease / 4, pipeline.check)
-    _lifetime(app, [connections.beat, library.serve, tending, recording.run, people.store.tend])
+    _lifetime(app, [measure_loop, connections.beat, library.serve, tending, recording.run, people.store.tend])
     app.on_cleanup.append(lambda _: pipeline.close())
     return app
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from .afterwards import Kept
-from .answers.answer import Lifetimes
+from .answers.answer import Answer, Lifetimes
 from .answers.answers import Answers
 from .answers.events import Event
 from .answers.fold import Folded
@@ -20,6 +20,7 @@ from .config import AUTOMATIC, EXTRACTIVE, JWT, MEMORY, SQLITE, Settings
 from .errors import ConfigError
 from .generation.answerer import Answerer
 from .generation.extractive import ExtractiveAnswerer
+from .measuring import measure_end
 from .people.collaborators import CollaboratorsFile
 from .people.conversations import Conversations
 from .people.feedback import Feedbacks
@@ -119,6 +120,10 @@ def make_answers(settings: Settings, pipeline: Pipeline, recording: Recording) -
     def produce(opening: Opening, written: Folded) -> AsyncGenerator[Event, None]:
         return pipeline.answer(Question.from_json(opening.request), written, partial(recording.begin, opening))
 
-    answers = Answers(make_journal(settings), produce, lifetimes, pipeline.model, recording.ended)
+    def ended(answer: Answer) -> None:
+        measure_end(answer)
+        recording.ended(answer)
+
+    answers = Answers(make_journal(settings), produce, lifetimes, pipeline.model, ended)
     recording.watch(answers)
     return answers

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..errors import Internal, ModelError, RequestError
+from ..metrics import UPSTREAM_RETRIES
 from .events import Done, Event, Failed, added, split
 from .fold import Folded, fold
 from .journal import Fenced, Journal, Lease, Lost, Opening
@@ -48,11 +49,13 @@ class Answer:
         self.state = FOLLOWED
         self.log = EventLog(self.id, self._leases_changed)
         self.stop_wanted = False
-        self._model = model
+        self.fresh = False  # whether whoever began it has yet to be given it
+        self.model = model
         self._lifetimes = lifetimes
         self._changed = changed
         self._usage: dict[str, int] = {}
         self._grace = max(lifetimes.grace, ARRIVAL)
+        self._left_at: int | None = None  # bytes of text that were written when the last reader left
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._writer: Writer | None = None
@@ -63,6 +66,7 @@ class Answer:
         """Let `produce` write the rest of the log, in a task of its own."""
         writer = Writer(self.log, journal, lease, self.opening.started, self._lifetimes.log, self._close, self._lost)
         self._writer = writer
+        self._left_at = None if self.log.readers else writer.text_size
         self._task = asyncio.create_task(self._write(writer, produce), name=f"answer {self.id}")
         self._task.add_done_callback(partial(self._ended, writer))  # by then another may write it here
         self._become(CLAIMED)
@@ -78,6 +82,11 @@ class Answer:
     def task(self) -> asyncio.Task[None] | None:
         """The task that writes it, if one does or did here."""
         return self._task
+
+    @property
+    def abandoned(self) -> int:
+        """How many bytes of its text were written here after the last reader had left."""
+        return 0 if self._writer is None or self._left_at is None else self._writer.text_size - self._left_at
 
     @property
     def lease(self) -> Lease | None:
@@ -96,6 +105,7 @@ class Answer:
                 if pause is None or not error.retryable or not (error.begun or writer.frames()):
                     raise
                 logger.warning("answer %s broke off and is gone on with: %s", self.id, error)
+            UPSTREAM_RETRIES.labels("broken_off").inc()
             await asyncio.sleep(pause * random.uniform(1, 2))
 
     async def _attempt(self, writer: Writer, produce: Produce) -> None:
@@ -107,7 +117,7 @@ class Answer:
                 if writer.behind:
                     await writer.settled()
                 if writer.full and not writer.closed:
-                    writer.append(Done("max_tokens", self._model, self._usage))
+                    writer.append(Done("max_tokens", self.model, self._usage))
                     return
 
     def _ended(self, writer: Writer, task: asyncio.Task[None]) -> None:
@@ -121,7 +131,7 @@ class Answer:
 
     def _terminal(self, task: asyncio.Task[None]) -> Event:
         if task.cancelled():
-            return Done("stopped", self._model, self._usage)
+            return Done("stopped", self.model, self._usage)
         error = task.exception()
         if not isinstance(error, RequestError):
             error = internal_error(error, f"answer {self.id}")
@@ -173,6 +183,7 @@ class Answer:
 
     def _leases_changed(self, leases: int) -> None:
         self._grace = self._lifetimes.grace
+        self._left_at = None if leases or self._writer is None else self._writer.text_size
         self._arm()
         if not leases:
             self._changed(self)

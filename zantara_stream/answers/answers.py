@@ -23,6 +23,7 @@ from ..errors import (
     Overloaded,
     RequestError,
 )
+from ..metrics import ANSWERS_RUNNING, DRAINING, REQUESTS, TAKEOVERS
 from .answer import Answer, Lifetimes, Produce
 from .journal import Journal, Lease, Opening, Stored
 from .life import CLOSED, FOLLOWED, LEFT, RUNNING
@@ -103,8 +104,12 @@ class Answers:
         """
         if not asked.continuity:
             # Also in a task: one who leaves while it is recorded must not leave a record that nobody knows of.
-            return await self._once(f"new {secrets.token_hex(8)}", self._create(asked, admit))
-        return _same(await self._once(f"continuity {asked.name}", self._named(asked, admit)), asked)
+            answer = await self._once(f"new {secrets.token_hex(8)}", self._create(asked, admit))
+        else:
+            answer = _same(await self._once(f"continuity {asked.name}", self._named(asked, admit)), asked)
+        REQUESTS.labels("new" if answer.fresh else "join").inc()
+        answer.fresh = False
+        return answer
 
     async def named(self, asked: Asked) -> Answer | None:
         """The answer that `continuity` names, if there is one. Raises `ContinuityConflict`, as `ask` does."""
@@ -137,12 +142,14 @@ class Answers:
     async def _create(self, asked: Asked, admit: Callable[[], object]) -> Answer:
         self.admit()
         admit()
-        answer, began = secrets.token_urlsafe(16), time.time()
-        opening = Opening(answer, asked.question, asked.request, asked.name, began, asked.owner)
+        name, began = secrets.token_urlsafe(16), time.time()
+        opening = Opening(name, asked.question, asked.request, asked.name, began, asked.owner)
         lease = await self.journal.create(opening)
         if isinstance(lease, str):
             return await self.get(lease, asked.owner)
-        return self._write(lease, Stored(opening, ()))
+        answer = self._write(lease, Stored(opening, ()))
+        answer.fresh = True
+        return answer
 
     def _write(self, lease: Lease, stored: Stored) -> Answer:
         """Write the rest of an answer here, for whoever reads it already, too."""
@@ -195,6 +202,7 @@ class Answers:
             self._running.discard(answer)
             if answer.state == CLOSED:
                 self._ended(answer)
+        ANSWERS_RUNNING.set(len(self._running))
         if answer.state == LEFT:
             self._answers.pop(answer.id, None)
         elif answer.state == CLOSED and not answer.log.readers:
@@ -253,6 +261,7 @@ class Answers:
             return
         for lease, stored in await self.journal.claim(room, {answer.id for answer in self._running}):
             logger.info("answer %s is gone on with after %d events", lease.answer, len(stored.frames))
+            TAKEOVERS.inc()
             self._write(lease, stored)
 
     # --------------------------------------------------------------------------------------------- the end
@@ -267,6 +276,7 @@ class Answers:
     async def drain(self, seconds: float) -> None:
         """Take no new answers, let the running ones finish within `seconds`, then hand the rest over."""
         self.draining = True
+        DRAINING.set(1)
         waiting = [asyncio.create_task(answer.log.ended()) for answer in self._running]
         if waiting:
             _, unfinished = await asyncio.wait(waiting, timeout=seconds)

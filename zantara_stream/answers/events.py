@@ -147,6 +147,11 @@ def is_snapshot(block: bytes) -> bool:
     return block.startswith(b"event: gap\n")
 
 
+def is_text(block: bytes) -> bool:
+    """Whether the block is a chunk of text."""
+    return _data(block).startswith(b'{"text":')
+
+
 def _data(block: bytes) -> bytes:
     return block[block.index(b"data: ") + 6 : -2]
 

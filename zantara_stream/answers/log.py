@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from ..errors import RequestError
-from .events import closes, is_snapshot, split
+from .events import closes, is_snapshot, is_text, split
 
 SLICE = 64 * 1024  # bytes that a reader takes at once, unless one event is longer
 
@@ -99,6 +99,10 @@ class EventLog:
     def since(self, offset: int) -> bytes:
         """The wire bytes of every event after `offset`."""
         return b"".join(self._frames[self._place(offset) :])
+
+    def chunks_since(self, offset: int) -> int:
+        """How many chunks of text there are after `offset`."""
+        return sum(map(is_text, self._frames[self._place(offset) :]))
 
     def _place(self, offset: int) -> int:
         """Where in the frames the events after `offset` begin; with the snapshot, where some are gone."""

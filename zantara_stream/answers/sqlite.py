@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import ConfigError, JournalUnavailable
+from ..metrics import JOURNAL_COMMIT
 from .database import Append, Database
 from .journal import Committed, Fenced, Lease, Opening, Stored
 
@@ -87,6 +88,7 @@ class SqliteJournal:
     def _committed(self, work: asyncio.Future[list[Fenced | None]]) -> None:
         assert self._overdue_at is not None
         self._overdue_at.cancel()
+        JOURNAL_COMMIT.observe(asyncio.get_running_loop().time() - self._last_commit)
         batch, self._batch = self._batch, []
         error = work.exception()
         if error is None:

@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from ..metrics import CHUNK_GAP, CHUNKS, FENCED, FIRST_CHUNK
 from .events import CLOSED, ORDER, WRITING, Event, Stamp, Text, encode
 from .fold import fold, snapshot
-from .journal import Journal, Lease, Lost
+from .journal import Fenced, Journal, Lease, Lost
 from .log import EventLog
 
 BACKLOG = 256  # events that may wait for the journal before the producer has to
@@ -53,6 +54,7 @@ class Writer:
         # The clock may have been set since it began; what has passed here is measured without it.
         self._began = time.monotonic() - max(0.0, time.time() - started)
         self._first_chunk = None if written.first is None else max(0.0, written.first - started)
+        self._last_chunk: float | None = None  # seconds, of what is written here
         self._settled = asyncio.Event()
         self._settled.set()
 
@@ -70,6 +72,11 @@ class Writer:
     def full(self) -> bool:
         """Whether the text is as long as a text may be."""
         return self._text_size > self._most
+
+    @property
+    def text_size(self) -> int:
+        """The bytes of the text."""
+        return self._text_size
 
     def frames(self) -> list[bytes]:
         """What the log will be once all is kept."""
@@ -94,11 +101,20 @@ class Writer:
         elapsed = time.monotonic() - self._began
         timestamp = max(round(time.time(), 3), self._last)
         if isinstance(event, Text):
+            self._measure(elapsed)
             self._chunks += 1
             self._text_size += len(event.text.encode(errors="replace"))
-            self._first_chunk = elapsed if self._first_chunk is None else self._first_chunk
             timestamp = self._last = max(timestamp, round(self._last + TICK, 3))
         return Stamp(self._log.answer, self._offset, self._chunks, timestamp, elapsed, self._first_chunk)
+
+    def _measure(self, elapsed: float) -> None:
+        CHUNKS.inc()
+        if self._first_chunk is None:
+            self._first_chunk = elapsed
+            FIRST_CHUNK.observe(elapsed)
+        elif self._last_chunk is not None:
+            CHUNK_GAP.observe(elapsed - self._last_chunk)
+        self._last_chunk = elapsed
 
     def _compact(self) -> None:
         """Let a snapshot stand for all before it."""
@@ -114,6 +130,8 @@ class Writer:
         self._journal.append(self.lease, frame, lambda error: self._committed(frame, error))
 
     def _committed(self, frame: bytes, error: Lost | None) -> None:
+        if isinstance(error, Fenced):
+            FENCED.inc()
         if self.broken:
             return
         if error is not None:

@@ -27,8 +27,10 @@ from ..errors import (
     TooLarge,
     Unauthenticated,
 )
+from ..metrics import REFUSALS, REQUESTS
 from .sse import error_body, open_stream
 
+ASKING = "/bali-zero/chat"  # what begins the addresses at which answers are asked for
 # What an answer can end in; a client that was promised one JSON object gets its status.
 _ENDINGS = (
     Draining,
@@ -80,9 +82,16 @@ async def failures(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def _refuse(request: web.Request, error: RequestError) -> web.StreamResponse:
+    _count(request, error)
     if isinstance(error, NotNow) and wants_events(request):
         return await _unavailable(request, error)
     return error_response(error)
+
+
+def _count(request: web.Request, error: RequestError) -> None:
+    REFUSALS.labels(error.code).inc()
+    if request.path.startswith(ASKING):
+        REQUESTS.labels("refused").inc()
 
 
 def _route(request: web.Request) -> str:
@@ -111,10 +120,14 @@ def _translated(request: web.Request, error: web.HTTPException) -> web.Response:
         raise error
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        response = error_response(MethodNotAllowed(f"{request.path} takes {allowed}, not {error.method}."))
+        refusal = MethodNotAllowed(f"{request.path} takes {allowed}, not {error.method}.")
+        _count(request, refusal)
+        response = error_response(refusal)
         response.headers["Allow"] = allowed
         return response
-    return error_response(_named(error))
+    refused = _named(error)
+    _count(request, refused)
+    return error_response(refused)
 
 
 def _named(error: web.HTTPException) -> RequestError:

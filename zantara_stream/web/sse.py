@@ -21,6 +21,20 @@ from ..answers.answer import Answer
 from ..answers.events import frame, last_sequence
 from ..answers.log import Cursor
 from ..errors import AnswerExpired, Crowded, HandedOver, Overloaded, RequestError
+from ..metrics import (
+    BROKEN_OFF,
+    CONNECTION_DURATION,
+    CONNECTIONS,
+    DISCONNECTS,
+    END,
+    GAPS,
+    LEFT,
+    REFUSALS,
+    REPLAYED_CHUNKS,
+    REQUESTS,
+    STUCK,
+    WRITE_DEADLINES,
+)
 
 WRITE_DEADLINE = 20.0  # seconds a reader may take to accept what it is sent
 USER_TIMEOUT = 12.0  # seconds that what was sent may stay unacknowledged
@@ -80,6 +94,8 @@ class Connection:
         self._last_write = time.monotonic()
         self._writing_since: float | None = None
         self._ping_due = False
+        self._began = time.monotonic()
+        self._cause = LEFT  # of its end, unless it comes otherwise
 
     async def run(self, first: bytes) -> None:
         """Write `first` and then the log, until it closes or the reader goes."""
@@ -89,6 +105,7 @@ class Connection:
             data = self.cursor.read()
             if data or self._ping_due:
                 await self._write(data or PING)
+        self._cause = END
 
     async def _write(self, data: bytes) -> None:
         self._last_write = self._writing_since = time.monotonic()
@@ -102,10 +119,24 @@ class Connection:
         """Ask for a heartbeat after `silence` seconds without a write; abort one that is stuck."""
         if self._writing_since is not None:
             if now - self._writing_since > WRITE_DEADLINE:
+                self._cause = STUCK
                 self._transport.abort()
         elif now - self._last_write >= silence:
             self._ping_due = True
             self.cursor.nudge()
+
+    def broken_off(self, answer: Answer) -> bytes:
+        """What its reader is told of an answer that goes on elsewhere, or not at all."""
+        assert answer.log.broken_off is not None
+        self._cause = BROKEN_OFF
+        return _farewell(answer, answer.log.broken_off)
+
+    def count(self) -> None:
+        """Count how long it was open, and why it ended."""
+        CONNECTION_DURATION.observe(time.monotonic() - self._began)
+        DISCONNECTS.labels(self._cause).inc()
+        if self._cause == STUCK:
+            WRITE_DEADLINES.inc()
 
 
 class Connections:
@@ -145,6 +176,8 @@ class Connections:
             return await _expired(request, error)
         if answer.log.closed and offset == answer.log.tail:
             return web.Response(status=204)  # the one status that stops an EventSource on purpose
+        REQUESTS.labels("resume").inc()
+        REPLAYED_CHUNKS.inc(answer.log.chunks_since(offset))
         return await self.serve(request, answer, offset, opening)
 
     async def serve(self, request: web.Request, answer: Answer, offset: int, opening: str) -> web.StreamResponse:
@@ -157,17 +190,19 @@ class Connections:
                 with self._swept(Connection(cursor, response, request.transport)) as connection:
                     await connection.run(_first(answer, offset, opening))
                     if answer.log.broken_off is not None:
-                        await response.write(_farewell(answer, answer.log.broken_off))
+                        await response.write(connection.broken_off(answer))
         return response
 
     @contextmanager
     def place(self) -> Iterator[None]:
         """Count one more open stream within the block."""
         self._taken += 1
+        CONNECTIONS.inc()
         try:
             yield
         finally:
             self._taken -= 1
+            CONNECTIONS.dec()
 
     @contextmanager
     def _swept(self, connection: Connection) -> Iterator[Connection]:
@@ -176,17 +211,20 @@ class Connections:
             yield connection
         finally:
             self._open.discard(connection)
+            connection.count()
 
 
 def _first(answer: Answer, offset: int, opening: str) -> bytes:
     retry = random.randint(*RETRY)
     if offset < answer.log.first:
+        GAPS.inc()
         return b"retry: %d\n" % retry  # of the snapshot, with which such a log begins
     data = {"answer": answer.id, "offset": offset, "replayed": answer.log.tail - offset}
     return frame(data, event=opening, id=f"{answer.id}.{offset}", retry=retry)
 
 
 async def _expired(request: web.Request, error: AnswerExpired) -> web.StreamResponse:
+    REFUSALS.labels(error.code).inc()
     async with open_stream(request) as response:
         await response.write(frame(_error(error, 0, 0.0), retry=RETRY[1]))
     return response

@@ -1,0 +1,33 @@
+"""What is measured of answers that have ended, and of the event loop: observers, which change nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+from .answers.answer import Answer
+from .answers.events import unframe
+from .config import EXTRACTIVE
+from .metrics import ABANDONED_TOKENS, ANSWER_DURATION, ANSWERS, LOOP_LAG
+
+BYTES_PER_TOKEN = 4  # about, of text in the languages of its users
+LAG_PERIOD = 0.25  # seconds between two looks at the loop
+
+
+def measure_end(answer: Answer) -> None:
+    """Count an answer whose end was recorded here: how it ended, who wrote it, how long that took."""
+    end = unframe(answer.log.frames()[-1])
+    model = end.get("model", answer.model)
+    ANSWERS.labels(outcome=end.get("stopReason") or end["code"], model=model).inc()
+    ANSWER_DURATION.observe(end["streamDuration"])
+    if model != EXTRACTIVE:
+        # The provider says what it has counted at the end of a message only, which one that is stopped never has.
+        ABANDONED_TOKENS.inc(answer.abandoned / BYTES_PER_TOKEN)
+
+
+async def measure_loop() -> None:
+    """Look for ever how late the event loop is."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_PERIOD
+        await asyncio.sleep(LAG_PERIOD)
+        LOOP_LAG.observe(max(0.0, loop.time() - due))
