@@ -23,7 +23,7 @@ format: .venv/testing
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Faults done to real servers, the long version: some minutes, and docs/faults.md is written.
+# Faults done to real servers, the long version: some minutes, and docs/reliability.md is written.
 faults: .venv/testing
 	PYTHONPATH=tests $(BIN)/python -m faults
 

@@ -1,4 +1,4 @@
-"""The long run: `make faults`. Prints a table and writes docs/faults.md."""
+"""The long run: `make faults`. Prints a table and writes docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from zantara_stream.retrieval import builder
 from zantara_stream.retrieval.reading import fingerprint, read_folder
 from zantara_stream.testing import HashingEmbedder
 
-from .scenarios import NEEDS, SCENARIOS, Outcome, Scenario
+from .house import Outcome, Scenario
+from .scenarios import NEEDS, SCENARIOS
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = """\
@@ -76,7 +77,7 @@ def main() -> int:
         lines = asyncio.run(run(Path(folder)))
     table = HEAD + "\n".join(lines) + "\n"
     print(table)
-    (ROOT / "docs" / "faults.md").write_text(table, encoding="utf-8")
+    (ROOT / "docs" / "reliability.md").write_text(table, encoding="utf-8")
     return int("**no**" in table)
 
 

@@ -5,6 +5,8 @@ python tests/faults/node.py INDEX PORT        (settings from the environment; th
 FAULTS_WRITE_DEADLINE   seconds that a reader may take to accept what it is sent
 FAULTS_USER_TIMEOUT     seconds that what was sent may stay unacknowledged
 FAULTS_PACE             seconds from part to part of an answer that is quoted from the documents
+
+SIGUSR2 blocks its event loop for `BLOCKED` seconds.
 """
 
 from __future__ import annotations
@@ -12,19 +14,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
 from zantara_stream import app, parts, serving
-from zantara_stream.config import load_settings
+from zantara_stream.config import Settings, load_settings
 from zantara_stream.generation import claude
 from zantara_stream.generation.answerer import Answerer, Part, Prompt
 from zantara_stream.generation.extractive import ExtractiveAnswerer
 from zantara_stream.retrieval.library import Library
 from zantara_stream.testing import HashingEmbedder
 from zantara_stream.web import sse
+
+BLOCKED = 5.0
 
 
 class Paced(ExtractiveAnswerer):
@@ -59,7 +65,12 @@ def main() -> None:
 
     app.make_library = library  # type: ignore[assignment,attr-defined]
     settings = load_settings(os.environ, None, {"index": index, "port": port})
-    asyncio.run(serving.serve(settings, lambda line: print(line, flush=True)))
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, time.sleep, BLOCKED)
+    await serving.serve(settings, lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":

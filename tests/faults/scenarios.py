@@ -15,106 +15,18 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
-
-from aiohttp import ClientSession
 
 from . import cable, checker
 from .client import Reader, narrow, narrow_session, session
+from .exhaustion import EXHAUSTION
+from .house import House, Outcome, Scenario, house, until
 from .process import Node
 from .upstream import BREAKS, Upstream, text_of
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a scenario saw; `problems` is empty where every invariant held, `late` where all of it came in time.
-
-    A busy machine makes things late, so that tests look at the problems only, and `make faults` at all `failures`.
-    """
-
-    row: str
-    fault: str
-    answers: int
-    readers: int
-    requests: int = 0  # to the model
-    notes: str = ""
-    problems: list[str] = field(default_factory=list)
-    late: list[str] = field(default_factory=list)
-
-    @property
-    def failures(self) -> list[str]:
-        """What did not hold, and what came too late."""
-        return self.problems + self.late
-
-    def need(self, fact: object, otherwise: str) -> None:
-        """Note a problem where something does not hold."""
-        if not fact:
-            self.problems.append(otherwise)
-
-    def need_in_time(self, fact: object, otherwise: str) -> None:
-        """Note what came too late."""
-        if not fact:
-            self.late.append(otherwise)
-
-
-@dataclass(slots=True)
-class House:
-    """A server, the model behind it, and its readers."""
-
-    node: Node
-    upstream: Upstream
-    session: ClientSession
-    readers: list[Reader] = field(default_factory=list)
-
-    def ask(
-        self,
-        count: int,
-        each: int = 1,
-        cut: Callable[[], int] = lambda: 0,
-        url: str = "",
-        name: str = "Question",
-        question: str = "",
-    ) -> list[asyncio.Task[None]]:
-        """So many questions, each by `each` readers; or `question` so many times, for as many answers."""
-        made = [
-            Reader(url or self.node.url, question or f"{name} {n}?", f"q{n}", cut)
-            for n in range(len(self.readers), len(self.readers) + count)
-            for _ in range(each)
-        ]
-        self.readers += made
-        return [asyncio.create_task(reader.run(self.session)) for reader in made]
-
-    def check(self, outcome: Outcome, mended: int = 0) -> Outcome:
-        """Let the checker decide; each answer may be continued `mended` times."""
-        journal = checker.journalled(self.node.journal)
-        for reader in self.readers:
-            outcome.problems += checker.problems(reader.received, journal)
-            outcome.need(checker.text(reader.received) == text_of(reader.query), f"another text of {reader.query}")
-        outcome.need(len(journal) == outcome.answers, f"{len(journal)} answers in the journal")
-        outcome.need(checker.unfinished(self.node.journal) == 0, "answers without an end")
-        outcome.requests = self.upstream.requests
-        questions = {reader.query for reader in self.readers}
-        outcome.problems += checker.overpaid(questions, self.upstream.begun, self.upstream.continued, mended)
-        return outcome
-
-
-@asynccontextmanager
-async def house(folder: Path, index: Path, pace: float = 0.02, size: int = 7, **settings: Any) -> AsyncIterator[House]:
-    """A running server with its model, which writes `size` characters every `pace` seconds."""
-    await asyncio.to_thread(folder.mkdir, parents=True)
-    async with Upstream(pace, size).serving() as upstream, session() as client:
-        node = Node(folder, index, upstream.url, **settings)
-        await node.start()
-        try:
-            yield House(node, upstream, client)
-        finally:
-            await node.stop()
 
 
 async def dropped(folder: Path, index: Path, size: int) -> Outcome:
@@ -270,20 +182,14 @@ async def abandoned(folder: Path, index: Path, size: int) -> Outcome:
         await asyncio.gather(*(reader.first.wait() for reader in h.readers))
         for task in tasks:
             task.cancel()
-        await _until(lambda: h.upstream.left == size)
-        await _until(lambda: not checker.unfinished(h.node.journal))
+        await until(lambda: h.upstream.left == size)
+        await until(lambda: not checker.unfinished(h.node.journal))
         outcome = Outcome("–", "all readers leave, grace 0.5 s", size, size, h.upstream.requests)
         for events in map(checker.blocks, checker.journalled(h.node.journal).values()):
             outcome.need(events[-1][2].get("stopReason") == "stopped", f"ends with {events[-1]}")
             outcome.need(len(events) > 1, "what was written is not kept")
         outcome.notes = f"{h.upstream.left} requests closed on the model's side"
         return outcome
-
-
-async def _until(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not fact():  # noqa: ASYNC110 (it is in another process)
-            await asyncio.sleep(0.02)
 
 
 async def raced(folder: Path, index: Path, size: int) -> Outcome:
@@ -359,7 +265,7 @@ async def slow(folder: Path, index: Path, size: int) -> Outcome:
     async with house(folder, index, pace=0.01, size=160, user_timeout=120) as h:
         (task,) = h.ask(1, name="Long question")
         (other,) = h.readers
-        await _until(lambda: len(other.arrivals) > 100)
+        await until(lambda: len(other.arrivals) > 100)
         alone, before = len(other.arrivals), h.node.memory
         query = f"{other.query}&continuity_id=q0".replace(" ", "%20").replace("?&", "%3F&")
         path = f"/bali-zero/chat-stream?query={query}"
@@ -424,7 +330,7 @@ async def halved(folder: Path, index: Path, size: int) -> Outcome:
     async with house(folder, index, pace=0.01, size=160, write_deadline=20) as h, narrow_session() as slowly:
         (task,) = h.ask(1, name="Long question")
         (other,) = h.readers
-        await _until(lambda: len(other.arrivals) > 100)
+        await until(lambda: len(other.arrivals) > 100)
         alone = len(other.arrivals)
         rate = len(text_of(other.query).encode()) * 1.4 / (len(text_of(other.query)) / 160 * 0.01) / 2
         halves = [Reader(h.node.url, other.query, "q0", rate=rate) for _ in range(size)]
@@ -473,7 +379,7 @@ async def _vanished(outcome: Outcome, folder: Path, index: Path, how: str) -> fl
         took = time.monotonic() - began
         there.kill()
         await there.wait()
-        await _until(lambda: h.upstream.left >= 1)
+        await until(lambda: h.upstream.left >= 1)
         outcome.requests += h.upstream.requests
         return took
 
@@ -610,7 +516,6 @@ async def _line(port: int) -> AsyncIterator[int]:
         server.close()
 
 
-Scenario = Callable[[Path, Path, int], Awaitable[Outcome]]
 SCENARIOS: dict[Scenario, tuple[int, int]] = {  # size in tests, and in the long run
     dropped: (10, 200),
     killed: (50, 200),
@@ -632,6 +537,7 @@ SCENARIOS: dict[Scenario, tuple[int, int]] = {  # size in tests, and in the long
     raced: (20, 200),
     hostile: (1, 1),
     lossy: (5, 50),
+    **EXHAUSTION,
 }
 NEEDS: dict[Scenario, tuple[Callable[[], bool], str]] = {
     **dict.fromkeys((clock_back, clock_forward, clock_jumps), (FAKETIME.exists, "libfaketime: make test-services")),

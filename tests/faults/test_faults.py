@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .scenarios import NEEDS, SCENARIOS, Scenario
+from .house import Scenario
+from .scenarios import NEEDS, SCENARIOS
 
 pytestmark = pytest.mark.faults
 
