@@ -39,7 +39,7 @@ test-services:
 	@touch $@
 
 .venv/testing: .venv/serving clients/package-lock.json
-	$(INSTALL) --editable '.[build,test]'
+	$(INSTALL) --editable '.[build,test,tracing]'
 	cd clients && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
 	@touch $@
 

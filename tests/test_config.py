@@ -50,6 +50,8 @@ DEFAULTS: dict[str, Any] = {
     "collaborators": None,
     "memory": "on",
     "conversation_retention": 2_592_000.0,
+    "prices": None,
+    "traces": False,
     "rate_limit": "off",
 }
 
@@ -98,6 +100,8 @@ GOOD: list[tuple[str, str, Any]] = [
     ("memory", "Explicit", "explicit"),
     ("memory", "off", "off"),
     ("conversation_retention", "60", 60.0),
+    ("prices", "prices.toml", Path("prices.toml")),
+    ("traces", "true", True),
     ("rate_limit", "off", "off"),
 ]
 
@@ -177,6 +181,8 @@ BAD: list[tuple[str, str, str]] = [
     ("collaborators", " ", "not blank"),
     ("memory", "true", "on or explicit or off"),
     ("conversation_retention", "59", "a number of seconds from 60 to 3153600000"),
+    ("prices", " ", "not blank"),
+    ("traces", "yes", "true or false"),
     ("rate_limit", "60", "off (nothing else in this version)"),
 ]
 

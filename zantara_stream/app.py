@@ -17,7 +17,7 @@ from .config import Settings
 from .errors import JournalUnavailable
 from .generation.answerer import Answerer
 from .measuring import measure_loop
-from .parts import People, make_answerer, make_answers, make_library, make_people, make_recording
+from .parts import People, make_answerer, make_answers, make_library, make_people, make_recording, make_traces
 from .pipeline import Pipeline
 from .recording import Recording
 from .retrieval.library import Library
@@ -50,7 +50,8 @@ def create_app(
     library, answerer = library or make_library(settings), answerer or make_answerer(settings)
     pipeline, people = Pipeline(library, answerer), make_people(settings)
     recording = make_recording(settings, people, answerer)
-    answers = make_answers(settings, pipeline, recording)
+    traces = make_traces(settings)
+    answers = make_answers(settings, pipeline, recording, traces)
     connections = Connections(settings.heartbeat, settings.max_connections, settings.max_readers)
     policy = OriginPolicy(settings.cors_origins, settings.hosts)
     trusts = settings.trust_email
@@ -67,6 +68,8 @@ def create_app(
     tending = partial(tend, answers, settings.lease / 4, pipeline.check)
     _lifetime(app, [measure_loop, connections.beat, library.serve, tending, recording.run, people.store.tend])
     app.on_cleanup.append(lambda _: pipeline.close())
+    if traces is not None:
+        app.on_cleanup.append(lambda _: asyncio.to_thread(traces.close))
     return app
 
 

@@ -150,6 +150,20 @@ class Settings:
     conversation_retention: float = _setting(
         2_592_000.0, allowed.seconds(60, 3_153_600_000), "seconds", "how long an unused conversation is kept", "2592000"
     )
+    prices: Path | None = _setting(
+        None,
+        lambda v: Path(allowed.text(v)),
+        "file",
+        "what models cost, for the metrics (TOML)",
+        "Anthropic's, of November 2026",
+    )
+    traces: bool = _setting(
+        False,
+        allowed.switch,
+        "switch",
+        "whether answers are sent as OpenTelemetry traces, to where `OTEL_EXPORTER_OTLP_ENDPOINT` says",
+        "false",
+    )
     rate_limit: str = _setting(OFF, allowed.one_of(OFF), "switch", "questions a minute and person or address")
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .afterwards import Kept
 from .answers.answer import Answer, Lifetimes
@@ -34,6 +35,9 @@ from .recording import Recording
 from .retrieval.embedding import model_name
 from .retrieval.library import Library
 from .retrieval.reranker import Reranker
+
+if TYPE_CHECKING:
+    from .tracing import Traces
 
 
 def make_library(settings: Settings) -> Library:
@@ -113,16 +117,31 @@ def make_recording(settings: Settings, people: People, answerer: Answerer) -> Re
     return Recording(kept, ClaudeBackground(answerer) if isinstance(answerer, ClaudeAnswerer) else None)
 
 
-def make_answers(settings: Settings, pipeline: Pipeline, recording: Recording) -> Answers:
-    """The answers that a pipeline writes, kept as the settings say, and recorded."""
+def make_traces(settings: Settings) -> Traces | None:
+    """What makes traces of answers; None where none are wanted. Raises `ConfigError`."""
+    if not settings.traces:
+        return None
+    try:
+        from .tracing import Traces
+    except ImportError as error:
+        raise ConfigError(
+            f"ZANTARA_TRACES=true needs packages that are not installed ({error}): pip install zantara-stream[tracing]"
+        ) from error
+    return Traces()
+
+
+def make_answers(settings: Settings, pipeline: Pipeline, recording: Recording, traces: Traces | None = None) -> Answers:
+    """The answers that a pipeline writes, kept as the settings say, recorded, measured and traced."""
     lifetimes = Lifetimes(settings.grace, settings.retention, settings.max_answers, settings.max_log)
 
     def produce(opening: Opening, written: Folded) -> AsyncGenerator[Event, None]:
         return pipeline.answer(Question.from_json(opening.request), written, partial(recording.begin, opening))
 
+    watching = [measure_end, recording.ended, *([traces.trace] if traces is not None else [])]
+
     def ended(answer: Answer) -> None:
-        measure_end(answer)
-        recording.ended(answer)
+        for watch in watching:
+            watch(answer)
 
     answers = Answers(make_journal(settings), produce, lifetimes, pipeline.model, ended)
     recording.watch(answers)
