@@ -25,7 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "generation": {"errors", "config", "metrics", "people", "retrieval"},
     "pipeline": {"answers", "people", "retrieval", "generation"},
     "afterwards": {"errors", "config", "metrics", "answers", "people", "generation"},
-    "measuring": {"config", "metrics", "answers"},
+    "measuring": {"config", "metrics", "answers", "generation"},
     "tracing": {"config", "answers", ""},
     "recording": {"errors", "config", "afterwards", "answers", "people", "generation", "pipeline"},
     "web": {"errors", "allowed", "metrics", "answers", "people", "retrieval", "generation", "pipeline"},

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from messages_api import OUTPUT_TOKENS, USAGE, MessagesAPI, answer
 from metrics_read import rise, value
 from producing import HELLO, LONG, Producer, TestedJournal, complete, node
 from prometheus_client import REGISTRY
@@ -19,6 +20,8 @@ from zantara_stream.answers.answers import Asked
 from zantara_stream.answers.events import Done, Text
 from zantara_stream.answers.memory import MemoryJournal
 from zantara_stream.errors import ModelTimeout, ModelUnavailable
+from zantara_stream.generation.claude import DEFAULT_MODEL, ClaudeAnswerer, ClaudeOptions
+from zantara_stream.generation.prices import BYTES_PER_TOKEN, Prices
 from zantara_stream.testing import ScriptedAnswerer
 from zantara_stream.web import sse
 
@@ -95,7 +98,7 @@ async def test_one_who_leaves_is_counted_and_what_is_written_for_nobody(
             await seen(lambda: not answer.log.readers)
             hold.set()
             await answer.log.ended()
-    assert (left.by, abandoned.by) == (1, 40 / measuring.BYTES_PER_TOKEN)
+    assert (left.by, abandoned.by) == (1, 40 / BYTES_PER_TOKEN)
 
 
 async def test_nothing_is_abandoned_while_somebody_reads(small_index: Path) -> None:
@@ -131,6 +134,40 @@ async def test_an_answer_that_broke_off_and_is_gone_on_with_counts_as_a_retry(
         async with serving(small_index, answerer) as server:
             await (await server.stream()).rest()
     assert retried.by == 1
+
+
+def claude(api: MessagesAPI) -> ClaudeAnswerer:
+    """One that counts what it pays for."""
+    return ClaudeAnswerer(options=ClaudeOptions(api_key="test", base_url=api.url, retries=0, paid=Prices().count))
+
+
+async def test_tokens_are_counted_with_what_they_cost(small_index: Path) -> None:
+    async with MessagesAPI(answer("Late renewal ", "is fined.")) as api:
+        with (
+            rise("zantara_tokens_total", type="input") as asked,
+            rise("zantara_tokens_total", type="output") as written,
+            rise("zantara_tokens_total", type="cache_read") as cached,
+            rise("zantara_cost_dollars_total", model=DEFAULT_MODEL) as cost,
+        ):
+            async with serving(small_index, claude(api), memory="off") as server:
+                await (await server.stream()).rest()
+    assert (asked.by, written.by, cached.by) == (USAGE["input_tokens"], OUTPUT_TOKENS, USAGE["cache_read_input_tokens"])
+    assert cost.by == pytest.approx((25 * 1 + 5 * 1.25 + 7 * 0.1 + 15 * 5) / 1_000_000)
+
+
+async def test_what_was_written_until_it_was_stopped_is_counted_too(small_index: Path) -> None:
+    async with MessagesAPI(answer("x" * 400, asyncio.Event())) as api:
+        with (
+            rise("zantara_tokens_total", type="input") as asked,
+            rise("zantara_tokens_total", type="output") as written,
+        ):
+            async with serving(small_index, claude(api), memory="off") as server:
+                reader = await server.stream()
+                name = (await reader.until("message")).id.partition(".")[0]
+                await server.answer(name, "DELETE")
+                await reader.rest()
+                await api.client_left.wait()
+    assert (asked.by, written.by) == (USAGE["input_tokens"], 400 / BYTES_PER_TOKEN)
 
 
 async def test_a_refusal_is_counted_by_its_code(small_index: Path) -> None:

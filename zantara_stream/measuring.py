@@ -7,9 +7,9 @@ import asyncio
 from .answers.answer import Answer
 from .answers.events import unframe
 from .config import EXTRACTIVE
+from .generation.prices import BYTES_PER_TOKEN
 from .metrics import ABANDONED_TOKENS, ANSWER_DURATION, ANSWERS, LOOP_LAG
 
-BYTES_PER_TOKEN = 4  # about, of text in the languages of its users
 LAG_PERIOD = 0.25  # seconds between two looks at the loop
 
 

@@ -58,9 +58,10 @@ def make_answerer(settings: Settings, environment: Mapping[str, str] = os.enviro
             f"or ANTHROPIC_BASE_URL for a local server, or ZANTARA_MODEL={EXTRACTIVE}."
         )
     from .generation.claude import DEFAULT_MODEL, ClaudeAnswerer, ClaudeOptions
+    from .generation.prices import Prices
 
     # A local server asks for no key, but the SDK does.
-    options = ClaudeOptions(api_key=None if key else "none")
+    options = ClaudeOptions(api_key=None if key else "none", paid=Prices(settings.prices).count)
     return ClaudeAnswerer(settings.model or DEFAULT_MODEL, options)
 
 

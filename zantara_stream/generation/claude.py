@@ -54,6 +54,7 @@ class ClaudeOptions:
     base_url: str | None = None
     silence: float = SILENCE_TIMEOUT
     retries: int = RETRIES
+    paid: Callable[[str, Mapping[str, int]], object] = lambda model, usage: None  # told of each request's tokens
 
 
 class ClaudeAnswerer:
@@ -62,6 +63,7 @@ class ClaudeAnswerer:
     def __init__(self, model: str = DEFAULT_MODEL, options: ClaudeOptions | None = None) -> None:
         options = options or ClaudeOptions()
         self.model = model
+        self._paid = partial(options.paid, model)
         self._takes = {"citations": True, "schema": True, "prefill": bool(_PREFILLED.match(model))}
         self._client = anthropic.AsyncAnthropic(
             api_key=options.api_key,
@@ -83,7 +85,7 @@ class ClaudeAnswerer:
             message.begin(shown=not asked["prefill"], marked=bool(prompt.hits) and not asked["citations"])
             return response
 
-        return _parts(message, begin)
+        return _parts(message, begin, self._paid)
 
     async def write(
         self,
@@ -107,7 +109,7 @@ class ClaudeAnswerer:
             response, _ = await self._open(stack, {"schema": schema is not None}, request)
             return response
 
-        async with aclosing(_parts(message, begin)) as parts:
+        async with aclosing(_parts(message, begin, self._paid)) as parts:
             text = "".join([part async for part in parts if isinstance(part, str)])
         return text, message.finish()
 
@@ -179,7 +181,11 @@ class ClaudeAnswerer:
         await self._client.close()
 
 
-async def _parts(message: Message, begin: Callable[[AsyncExitStack], Awaitable[Any]]) -> AsyncGenerator[Part, None]:
+async def _parts(
+    message: Message,
+    begin: Callable[[AsyncExitStack], Awaitable[Any]],
+    paid: Callable[[Mapping[str, int]], object],
+) -> AsyncGenerator[Part, None]:
     """What a message brings; `begin` begins the request on the stack that ends it. Raises `ModelError`."""
     begun = False
     try:
@@ -194,6 +200,9 @@ async def _parts(message: Message, begin: Callable[[AsyncExitStack], Awaitable[A
         failed = error if isinstance(error, ModelError) else _coded(error)
         failed.begun, failed.usage = begun, message.usage
         raise failed from (None if failed is error else error)
+    finally:
+        if message.usage:
+            paid(message.spent)
     yield finish
 
 

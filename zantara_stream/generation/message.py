@@ -16,6 +16,7 @@ from .citations import Span, drop
 from .continuation import Seam
 from .failures import broken_off, failure
 from .markers import Marker, Markers
+from .prices import BYTES_PER_TOKEN
 from .statements import Statements
 
 STOP_REASONS = {
@@ -102,6 +103,7 @@ class Message:
         self._cited: list[Mapping[str, Any]] = []
         self._stop_reason = ""
         self._ended = False
+        self._size = 0  # bytes of all that it wrote
 
     def begin(self, *, shown: bool, marked: bool) -> None:
         """Say how it was asked for: whether it was shown what is written, and asked to mark passages by number."""
@@ -130,6 +132,7 @@ class Message:
                 raise failure(event)
 
     def _delta(self, delta: Mapping[str, Any]) -> Iterator[Part]:
+        self._size += len(str(delta.get("text") or delta.get("thinking") or "").encode(errors="replace"))
         if delta["type"] == "text_delta":
             yield from self._text.take(delta["text"])
         elif delta["type"] == "citations_delta":
@@ -146,6 +149,13 @@ class Message:
 
     def _count(self, usage: Mapping[str, Any]) -> None:
         self.usage |= {name: usage[name] for name in _COUNTS if isinstance(usage.get(name), int)}
+
+    @property
+    def spent(self) -> dict[str, int]:
+        """The tokens paid for. The output of a message that was cut off is estimated: only its end would tell."""
+        if self._ended:
+            return self.usage
+        return self.usage | {"output_tokens": max(self.usage.get("output_tokens", 0), self._size // BYTES_PER_TOKEN)}
 
     def finish(self) -> Finish:
         """The end of the message. Raises `ModelError` where the stream ended without it."""

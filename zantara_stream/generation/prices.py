@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 PACKAGED = Path(__file__).parent / "prices.toml"
 MILLION = 1_000_000
+BYTES_PER_TOKEN = 4  # about, of text in the languages of its users
 # The Messages API's counts, by what they are called here.
 TYPES = {
     "input": "input_tokens",
