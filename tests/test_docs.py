@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zantara_stream.app import create_app
 from zantara_stream.config import Settings, settings_table, variable
+from zantara_stream.metrics import metrics_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -73,3 +74,7 @@ def _dependencies() -> str:
 
 def _constraints() -> list[str]:
     return (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
+
+
+def test_the_documentation_has_the_table_of_metrics() -> None:
+    assert metrics_table() in (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 
 EXPOSITION_TYPE = CONTENT_TYPE_LATEST
 
@@ -107,3 +108,17 @@ LOOP_LAG = Histogram("zantara_event_loop_lag_seconds", "How late the event loop 
 def exposition() -> bytes:
     """All of it, as `EXPOSITION_TYPE` says."""
     return generate_latest()
+
+
+def metrics_table() -> str:
+    """What is ours of it, as the Markdown table that docs/metrics.md shows."""
+    rows = ["| metric | type | labels | what it is |", "|---|---|---|---|"]
+    for metric in _ours():
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+        total = "_total" if isinstance(metric, Counter) else ""
+        rows.append(f"| `{metric._name}{total}` | {metric._type} | {labels} | {metric._documentation} |")
+    return "\n".join(rows)
+
+
+def _ours() -> list[MetricWrapperBase]:
+    return [metric for metric in globals().values() if isinstance(metric, MetricWrapperBase)]
