@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -83,3 +85,28 @@ def test_what_is_missing_for_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(__import__("sys").modules, "zantara_stream.tracing", None)
     with pytest.raises(ConfigError, match=r"ZANTARA_TRACES=true needs .*tracing"):
         parts.make_traces(Settings(traces=True))
+
+
+async def test_traces_go_where_the_sdk_s_variables_say(monkeypatch: pytest.MonkeyPatch, small_index: Path) -> None:
+    got: list[bytes] = []
+
+    async def take(request: web.Request) -> web.Response:
+        got.append(await request.read())
+        return web.Response()
+
+    collector = web.Application()
+    collector.router.add_post("/v1/traces", take)
+    runner = web.AppRunner(collector)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{runner.addresses[0][1]}")
+        async with serving(small_index, ScriptedAnswerer("Hello", model="some-model"), traces=True) as server:
+            await (await server.stream()).rest()
+    finally:
+        await runner.cleanup()
+    (sent,) = got
+    request = ExportTraceServiceRequest.FromString(sent)
+    spans = [span for one in request.resource_spans for scope in one.scope_spans for span in scope.spans]
+    assert {span.name for span in spans} == {"answer", "retrieval", "chat some-model"}
+    assert len({span.trace_id for span in spans}) == 1
