@@ -281,3 +281,14 @@ def test_every_metric_is_ours_by_name_and_explained() -> None:
     ours = [metric for metric in REGISTRY.collect() if metric.name.startswith("zantara_")]
     assert len(ours) > 30
     assert [metric.name for metric in ours if not metric.documentation] == []
+
+
+async def test_what_has_not_happened_yet_is_0_so_that_the_first_time_is_a_rise(small_index: Path) -> None:
+    async with (
+        serving(small_index, ScriptedAnswerer(model="fresh")) as server,
+        await server.get("/metrics") as response,
+    ):
+        said = await response.text()
+    for outcome in ("end_turn", "refusal", "model_timeout", "model_overloaded", "internal"):
+        assert f'zantara_answers_total{{model="fresh",outcome="{outcome}"}} 0.0' in said
+    assert 'zantara_refusals_total{reason="rate_limited"}' in said

@@ -16,7 +16,7 @@ from .answers.tending import tend
 from .config import Settings
 from .errors import JournalUnavailable
 from .generation.answerer import Answerer
-from .measuring import measure_loop
+from .measuring import expect, measure_loop
 from .parts import People, make_answerer, make_answers, make_library, make_people, make_recording, make_traces
 from .pipeline import Pipeline
 from .recording import Recording
@@ -52,6 +52,7 @@ def create_app(
     recording = make_recording(settings, people, answerer)
     traces = make_traces(settings)
     answers = make_answers(settings, pipeline, recording, traces)
+    expect(pipeline.model)
     connections = Connections(settings.heartbeat, settings.max_connections, settings.max_readers)
     policy = OriginPolicy(settings.cors_origins, settings.hosts)
     trusts = settings.trust_email

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 from .answers.answer import Answer
 from .answers.events import unframe
 from .config import EXTRACTIVE
+from .errors import RequestError
 from .generation.prices import BYTES_PER_TOKEN
-from .metrics import ABANDONED_TOKENS, ANSWER_DURATION, ANSWERS, LOOP_LAG
+from .metrics import ABANDONED_TOKENS, ANSWER_DURATION, ANSWERS, LOOP_LAG, REFUSALS
 
 LAG_PERIOD = 0.25  # seconds between two looks at the loop
+
+
+STOP_REASONS = ("end_turn", "max_tokens", "stopped", "refusal")
+
+
+def expect(model: str) -> None:
+    """Have a count of each outcome and refusal from the start: a series that begins at 1 is no rise to Prometheus."""
+    codes = {error.code for error in _kinds(RequestError)}
+    for outcome in (*STOP_REASONS, *codes):
+        ANSWERS.labels(outcome=outcome, model=model)
+    for code in codes:
+        REFUSALS.labels(code)
+
+
+def _kinds(error: type[RequestError]) -> Iterator[type[RequestError]]:
+    yield error
+    for kind in error.__subclasses__():
+        yield from _kinds(kind)
 
 
 def measure_end(answer: Answer) -> None:
