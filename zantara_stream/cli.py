@@ -1,10 +1,9 @@
-"""The commands: serve, ask, evaluate, feedback, check."""
+"""The commands: serve, ask, evaluate, feedback, check, backup, restore."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -13,20 +12,20 @@ from pathlib import Path
 
 from .config import Settings, load_settings, variable
 from .errors import ZantaraError
+from .logs import configure
 
-WELL, FAILED = 0, 1
+WELL, FAILED, PARTLY = 0, 1, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code is 0, or 1 with a message for people."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("zantara_stream").setLevel(logging.INFO)
     given = {f.name: getattr(options, f.name, None) for f in fields(Settings)}
     try:
         settings = load_settings(
             os.environ, options.config, {name: value for name, value in given.items() if value is not None}
         )
+        configure(settings)
         return int(options.run(settings, options))
     except ZantaraError as error:
         print(f"zantara_stream: {error}", file=sys.stderr)
@@ -46,6 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, help="where its index is kept (default: beside ZANTARA_INDEX)")
     _command(commands, "feedback", _feedback, "print what people thought of answers, a line of JSON each")
     _command(commands, "check", _check, "say of each part whether it is fine or what to do")
+    copy = _command(commands, "backup", _backup, "copy journal and store, while the server runs, into a new folder")
+    copy.add_argument("folder", type=Path, help="where back-ups are, each in a folder of its own")
+    copy.add_argument("--keep", type=int, default=7, metavar="N", help="how many are kept (default: 7)")
+    back = _command(commands, "restore", _restore, "put a back-up in the place of journal and store")
+    back.add_argument("folder", type=Path, help="the back-up: the folder with its manifest.json")
     return parser
 
 
@@ -107,3 +111,22 @@ def _check(settings: Settings, options: argparse.Namespace) -> int:
     from .terminal import check
 
     return asyncio.run(check(settings))
+
+
+def _backup(settings: Settings, options: argparse.Namespace) -> int:
+    from .backup import backup, is_partial
+
+    made = backup(settings, options.folder, options.keep, lambda line: print(line, file=sys.stderr, flush=True))
+    print(made)
+    if not is_partial(settings):
+        return WELL
+    print("people's things are in PostgreSQL: back them up with pg_dump; this is the journal alone", file=sys.stderr)
+    return PARTLY
+
+
+def _restore(settings: Settings, options: argparse.Namespace) -> int:
+    from .restore import restore
+
+    for kept in restore(settings, options.folder):
+        print(f"kept what was there: {kept}")
+    return WELL

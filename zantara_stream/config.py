@@ -18,6 +18,8 @@ from .errors import ConfigError
 
 PREFIX = "ZANTARA_"
 AUTOMATIC = ""
+CONSOLE, JSON = "console", "json"
+LEVELS = ("debug", "info", "warning", "error")
 OFF, ON, JWT, EXPLICIT = "off", "on", "jwt", "explicit"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 DEFAULT_ORIGINS = (
@@ -150,6 +152,10 @@ class Settings:
     conversation_retention: float = _setting(
         2_592_000.0, allowed.seconds(60, 3_153_600_000), "seconds", "how long an unused conversation is kept", "2592000"
     )
+    log_format: str = _setting(
+        CONSOLE, allowed.one_of(CONSOLE, JSON), "switch", "how the log is written: `console`, for people, or `json`"
+    )
+    log_level: str = _setting("info", allowed.one_of(*LEVELS), "switch", f"what is logged: {', '.join(LEVELS)}")
     prices: Path | None = _setting(
         None,
         lambda v: Path(allowed.text(v)),

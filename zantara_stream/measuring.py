@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 
 from .answers.answer import Answer
@@ -11,6 +12,8 @@ from .config import EXTRACTIVE
 from .errors import RequestError
 from .generation.prices import BYTES_PER_TOKEN
 from .metrics import ABANDONED_TOKENS, ANSWER_DURATION, ANSWERS, LOOP_LAG, REFUSALS
+
+logger = logging.getLogger(__name__)
 
 LAG_PERIOD = 0.25  # seconds between two looks at the loop
 
@@ -37,8 +40,17 @@ def measure_end(answer: Answer) -> None:
     """Count an answer whose end was recorded here: how it ended, who wrote it, how long that took."""
     end = unframe(answer.log.frames()[-1])
     model = end.get("model", answer.model)
-    ANSWERS.labels(outcome=end.get("stopReason") or end["code"], model=model).inc()
+    outcome = end.get("stopReason") or end["code"]
+    ANSWERS.labels(outcome=outcome, model=model).inc()
     ANSWER_DURATION.observe(end["streamDuration"])
+    logger.info(
+        "ended: %s by %s after %.1f s and %d chunks",
+        outcome,
+        model,
+        end["streamDuration"],
+        end["sequenceNumber"],
+        extra={"answer": answer.id},
+    )
     if model != EXTRACTIVE:
         # The provider says what it has counted at the end of a message only, which one that is stopped never has.
         ABANDONED_TOKENS.inc(answer.abandoned / BYTES_PER_TOKEN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Callable
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from .retrieval.steady import steady
 
 PARSER_LINE_LIMIT = 256 * 1024  # bytes; beyond parameters.LINE_LIMIT, so that a long line gets our answer with CORS
 PARSER_FIELD_LIMIT = 32 * 1024  # bytes of a header, so that a long Last-Event-ID is answered as an unknown one
+BACKLOG = 1024  # connections that wait to be accepted
 SHUTDOWN_TIMEOUT = 5.0  # seconds for handlers to end once their logs are closed
 
 
@@ -64,7 +66,8 @@ async def serve(settings: Settings, announce: Callable[[str], None] = print) -> 
     await runner.setup()
     try:
         async with steady(app[LIBRARY]):
-            await _listen(web.TCPSite(runner, settings.host, settings.port), settings)
+            for listening in _bound(settings):
+                await _listen(runner, listening)
             announce(f"Zantara Stream answers on {_address(runner)} (Ctrl-C stops it)")
             await _stop_signal()
             announce("Stopping: no new answers, running ones may finish")
@@ -79,13 +82,26 @@ def _take_up(app: web.Application) -> None:
     asyncio.get_running_loop().run_in_executor(None, app[PEOPLE].collaborators.reload)
 
 
-async def _listen(site: web.TCPSite, settings: Settings) -> None:
+def _bound(settings: Settings) -> list[socket.socket]:
+    """The sockets of the address that the settings name, one for each that the name stands for."""
     try:
-        await site.start()
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        port, made = settings.port, list[socket.socket]()
+        for family, *_, address in dict.fromkeys(found):
+            made.append(socket.create_server((address[0], port), family=family, backlog=BACKLOG))
+            port = port or made[0].getsockname()[1]
     except OSError as error:
         raise ConfigError(
             f"ZANTARA_HOST={settings.host!r}, ZANTARA_PORT={settings.port}: cannot listen there ({error.strerror})."
         ) from error
+    return made
+
+
+async def _listen(runner: web.AppRunner, listening: socket.socket) -> None:
+    # asyncio accepts as many at a time as the backlog that it is told; where descriptors run out, it tries each of them
+    # again and again, and does nothing else. So it is told 1, and the kernel more.
+    await web.SockSite(runner, listening, backlog=1).start()
+    listening.listen(BACKLOG)
 
 
 def _address(runner: web.AppRunner) -> str:

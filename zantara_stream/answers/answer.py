@@ -8,6 +8,7 @@ import random
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +22,7 @@ from .log import EventLog
 from .writer import Writer
 
 logger = logging.getLogger(__name__)
+ANSWER = ContextVar("answer", default="")  # the id of the answer that is written, for whatever is logged meanwhile
 
 # Writes the rest of an answer: its opening, which has what was asked, and what has been written so far.
 Produce = Callable[[Opening, Folded], AsyncGenerator[Event, None]]
@@ -94,6 +96,7 @@ class Answer:
         return self._writer.lease if self._writer is not None and self.state == RUNNING else None
 
     async def _write(self, writer: Writer, produce: Produce) -> None:
+        ANSWER.set(self.id)
         if writer.lease.token > TAKEOVERS:
             raise Internal("This answer was begun again too often. Please ask again.")
         for pause in (*PAUSES, None):
@@ -160,7 +163,8 @@ class Answer:
 
     def _lost(self, error: Lost) -> None:
         if isinstance(error, Fenced):
-            logger.warning("answer %s was taken over by another node", self.id)
+            # Not in the context of its own task: what is committed together is told of together.
+            logger.warning("answer %s was taken over by another node", self.id, extra={"answer": self.id})
             self._become(FENCED)
             self._end_task()
         else:
