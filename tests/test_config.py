@@ -54,7 +54,9 @@ DEFAULTS: dict[str, Any] = {
     "log_level": "info",
     "prices": None,
     "traces": False,
-    "rate_limit": "off",
+    "rate_limit": 60,
+    "max_streams": 100,
+    "trusted_proxies": (),
 }
 
 # Of each setting a value that is not its default, as it is written and as it is read.
@@ -106,7 +108,10 @@ GOOD: list[tuple[str, str, Any]] = [
     ("log_level", "Debug", "debug"),
     ("prices", "prices.toml", Path("prices.toml")),
     ("traces", "true", True),
-    ("rate_limit", "off", "off"),
+    ("rate_limit", "Off", None),
+    ("rate_limit", "5", 5),
+    ("max_streams", "3", 3),
+    ("trusted_proxies", "127.0.0.1, 10.0.0.0/8,::1", ("127.0.0.1/32", "10.0.0.0/8", "::1/128")),
 ]
 
 # Of each setting values that it refuses, and words of what it says is allowed.
@@ -189,7 +194,9 @@ BAD: list[tuple[str, str, str]] = [
     ("log_level", "all", "debug or info or warning or error"),
     ("prices", " ", "not blank"),
     ("traces", "yes", "true or false"),
-    ("rate_limit", "60", "off (nothing else in this version)"),
+    ("rate_limit", "0", "a whole number from 1 to 1000000, or off"),
+    ("max_streams", "0", "a whole number from 1"),
+    ("trusted_proxies", "proxy", "IP addresses and networks"),
 ]
 
 NAMES = [setting.name for setting in fields(Settings)]

@@ -29,6 +29,7 @@ CONTRACT: dict[str, tuple[str, int, bool]] = {
     "Draining": ("draining", 503, True),
     "HandedOver": ("draining", 503, True),
     "Crowded": ("rate_limited", 429, True),
+    "RateLimited": ("rate_limited", 429, True),
     "JournalUnavailable": ("journal_unavailable", 503, True),
     "StoreUnavailable": ("store_unavailable", 503, True),
     "IdentityUnavailable": ("identity_unavailable", 503, True),

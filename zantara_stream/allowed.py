@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 
 EXTRACTIVE = "extractive"
 MEMORY, SQLITE, POSTGRESQL = "memory://", "sqlite:///", "postgresql://"
@@ -122,6 +122,24 @@ def hosts(value: str) -> tuple[str, ...]:
     if not all(_HOST.fullmatch(host) or _is_ipv6(host) for host in hosts):
         raise ValueError("host names or addresses without scheme, port or *, separated by commas")
     return hosts
+
+
+def networks(value: str) -> tuple[str, ...]:
+    """Addresses and networks of machines."""
+    try:
+        return tuple(str(ip_network(item)) for item in _listed(value))
+    except ValueError:
+        raise ValueError("IP addresses and networks such as 127.0.0.1 or 10.0.0.0/8, separated by commas") from None
+
+
+def rate(value: str) -> int | None:
+    """How many a minute; None for any number."""
+    if value.strip().lower() == "off":
+        return None
+    try:
+        return whole(1, 1_000_000)(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or off") from None
 
 
 def is_loopback(address: str) -> bool:

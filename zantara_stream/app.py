@@ -22,6 +22,7 @@ from .pipeline import Pipeline
 from .recording import Recording
 from .retrieval.library import Library
 from .web.account import Account
+from .web.address import Addresses
 from .web.admin import Admin
 from .web.answers import AnswersById
 from .web.authentication import Authentication
@@ -29,6 +30,8 @@ from .web.chat import Chat
 from .web.cors import OriginPolicy
 from .web.failures import failures
 from .web.feedback import Ratings
+from .web.idle import IdleConnections
+from .web.limits import Limits
 from .web.operations import Operations
 from .web.page import FILES, StreamTest, static_file
 from .web.parameters import BODY_LIMIT
@@ -39,6 +42,9 @@ ANSWERS = web.AppKey("answers", Answers)
 LIBRARY = web.AppKey("library", Library)
 PEOPLE = web.AppKey("people", People)
 RECORDING = web.AppKey("recording", Recording)
+IDLE = web.AppKey("idle", IdleConnections)
+
+SPARE = 100  # connections beside those that stream
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +63,18 @@ def create_app(
     policy = OriginPolicy(settings.cors_origins, settings.hosts)
     trusts = settings.trust_email
     authentication = Authentication(people.tokens, people.tickets, people.collaborators, trust_email=trusts)
-    app = web.Application(middlewares=[failures, policy.guard, authentication.identify], client_max_size=BODY_LIMIT)
+    idle = IdleConnections(settings.max_connections + SPARE)
+    middlewares = [idle.busy, failures, policy.guard, authentication.identify]
+    app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
+    app[IDLE] = idle
     app[ANSWERS], app[LIBRARY], app[PEOPLE], app[RECORDING] = answers, library, people, recording
-    chat = Chat(answers, pipeline, connections, authentication)
+    limits = Limits(settings.rate_limit, settings.max_streams, Addresses(settings.trusted_proxies))
+    chat = Chat(answers, pipeline, connections, authentication, limits)
     by_id = AnswersById(answers, connections, authentication)
-    _questions(app, chat, by_id, Search(library), Ratings(answers, people.feedback))
-    _account(app, Account(people.conversations, people.memory, people.tickets, settings.memory))
+    _questions(app, limits, chat, by_id, Search(library), Ratings(answers, people.feedback))
+    _account(app, limits, Account(people.conversations, people.memory, people.tickets, settings.memory))
     _operators(app, Admin(library, settings.admin_token), Operations(answers, pipeline, library, people.store))
-    _page(app, StreamTest(connections))
+    _page(app, limits, StreamTest(connections))
     policy.install(app)
     tending = partial(tend, answers, settings.lease / 4, pipeline.check)
     _lifetime(app, [measure_loop, connections.beat, library.serve, tending, recording.run, people.store.tend])
@@ -80,27 +90,29 @@ def _lifetime(app: web.Application, work: list[Callable[[], Coroutine[Any, Any, 
     app.on_shutdown.append(_close_logs)
 
 
-def _questions(app: web.Application, chat: Chat, by_id: AnswersById, search: Search, ratings: Ratings) -> None:
+def _questions(
+    app: web.Application, limits: Limits, chat: Chat, by_id: AnswersById, search: Search, ratings: Ratings
+) -> None:
     app.add_routes(
         [
-            web.get("/bali-zero/chat-stream", chat.stream, allow_head=False),
+            web.get("/bali-zero/chat-stream", limits.streaming(chat.stream), allow_head=False),
             web.head("/bali-zero/chat-stream", chat.probe),
-            web.post("/bali-zero/chat-stream", chat.stream),
+            web.post("/bali-zero/chat-stream", limits.streaming(chat.stream)),
             web.post("/bali-zero/chat", chat.whole),
             web.get("/bali-zero/answers/{id}", by_id.show),
             web.delete("/bali-zero/answers/{id}", by_id.stop),
-            web.get("/bali-zero/answers/{id}/events", by_id.events, allow_head=False),
+            web.get("/bali-zero/answers/{id}/events", limits.streaming(by_id.events), allow_head=False),
             web.head("/bali-zero/answers/{id}/events", chat.probe),
-            web.post("/bali-zero/search", search.search),
+            web.post("/bali-zero/search", limits.asking(search.search)),
             web.post("/bali-zero/feedback", ratings.rate),
         ]
     )
 
 
-def _account(app: web.Application, account: Account) -> None:
+def _account(app: web.Application, limits: Limits, account: Account) -> None:
     app.add_routes(
         [
-            web.post("/bali-zero/tickets", account.issue_ticket),
+            web.post("/bali-zero/tickets", limits.asking(account.issue_ticket)),
             web.get("/bali-zero/conversations", account.conversations, allow_head=False),
             web.get("/bali-zero/conversations/{id}", account.conversation, allow_head=False),
             web.delete("/bali-zero/conversations/{id}", account.delete_conversation),
@@ -123,12 +135,12 @@ def _operators(app: web.Application, admin: Admin, operations: Operations) -> No
     )
 
 
-def _page(app: web.Application, stream_test: StreamTest) -> None:
+def _page(app: web.Application, limits: Limits, stream_test: StreamTest) -> None:
     app.add_routes(
         [
             web.get("/", static_file),
             web.get(f"/{{file:{FILES}}}", static_file),
-            web.get("/bali-zero/stream-test", stream_test.run, allow_head=False),
+            web.get("/bali-zero/stream-test", limits.streaming(stream_test.run), allow_head=False),
         ]
     )
 

@@ -170,7 +170,23 @@ class Settings:
         "whether answers are sent as OpenTelemetry traces, to where `OTEL_EXPORTER_OTLP_ENDPOINT` says",
         "false",
     )
-    rate_limit: str = _setting(OFF, allowed.one_of(OFF), "switch", "questions a minute and person or address")
+    rate_limit: int | None = _setting(
+        60,
+        allowed.rate,
+        "questions a minute",
+        "questions of one person, or of one address where nobody is known, and `off` for any number; "
+        "this machine itself may ask as it likes",
+    )
+    max_streams: int = _setting(
+        100, allowed.whole(1, 1_000_000), "connections", "streams open at once of one person or address"
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        (),
+        allowed.networks,
+        "list",
+        "addresses and networks of proxies in front, whose `X-Forwarded-For` is believed",
+        "none",
+    )
 
     @property
     def hosts(self) -> frozenset[str]:

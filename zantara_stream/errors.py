@@ -15,7 +15,7 @@ whoever speaks HTTP, `retryable` whether the same request may succeed later.
         ├── NotNow                 refused for now: waiting mends it
         │   ├── Overloaded  503    Draining  503 (HandedOver)    IndexUnavailable    503
         │   ├── Crowded     429  JournalUnavailable  503         StoreUnavailable    503
-        │   └── IdentityUnavailable  503
+        │   └── RateLimited 429  IdentityUnavailable 503
         └── ModelError             what the model's provider did
             ├── ModelOverloaded 503   ModelTimeout 504   ModelUnavailable 502   ModelRefused 502
 """
@@ -114,6 +114,11 @@ class NotNow(RequestError):
     code, status, retryable = "overloaded", 503, True
     retry_after = 5  # seconds
 
+    def __init__(self, message: str = "", *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        if retry_after is not None:
+            self.retry_after = retry_after
+
 
 class Overloaded(NotNow):
     """The server is answering as many questions as it can. Please try again shortly."""
@@ -138,6 +143,12 @@ class IndexUnavailable(NotNow):
 
 class Crowded(NotNow):
     """Too many connections read this answer already. Please try again shortly."""
+
+    code, status = "rate_limited", 429
+
+
+class RateLimited(NotNow):
+    """You ask more than may be. Please wait."""
 
     code, status = "rate_limited", 429
 

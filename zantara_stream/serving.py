@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from .app import ANSWERS, LIBRARY, PEOPLE, create_app
+from .app import ANSWERS, IDLE, LIBRARY, PEOPLE, create_app
 from .config import Settings, check_exposure
 from .errors import ConfigError
 from .retrieval.steady import steady
@@ -64,6 +65,8 @@ async def serve(settings: Settings, announce: Callable[[str], None] = print) -> 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _take_up, app)  # else it would end the process
     runner = make_runner(app)
     await runner.setup()
+    _take_descriptors()
+    watching = asyncio.create_task(app[IDLE].watch(runner))
     try:
         async with steady(app[LIBRARY]):
             for listening in _bound(settings):
@@ -73,7 +76,14 @@ async def serve(settings: Settings, announce: Callable[[str], None] = print) -> 
             announce("Stopping: no new answers, running ones may finish")
             await app[ANSWERS].drain(settings.drain)
     finally:
+        watching.cancel()
         await runner.cleanup()
+
+
+def _take_descriptors() -> None:
+    """Use as many descriptors as the system lets this process have: each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _take_up(app: web.Application) -> None:

@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from builds_made import DAMAGES, saying
@@ -20,10 +21,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from zantara_stream.retrieval.manifest import current_build as current
 from zantara_stream.retrieval.manifest import make_current
 
-from .client import narrow
-from .house import House, Outcome, Scenario, house
+from . import checker
+from .client import Reader, narrow
+from .house import House, Outcome, Scenario, house, undoubled, until
 from .node import BLOCKED
-from .upstream import BREAKS
+from .upstream import BREAKS, text_of
 
 DESCRIPTORS = 64
 ROOM = 48 << 20  # bytes that a server may take beyond what it has
@@ -112,9 +114,58 @@ async def _exhausted(
         async with asyncio.timeout(60):
             await asyncio.gather(*others)
             await h.node.until_ready(200)
-        outcome = Outcome("14", what, size + 2, size + 2, notes=f"{size} idle connections beside the readers")
+        outcome = Outcome("14", what, size + 2, size + 2, h.upstream.requests)
         outcome.need(h.node.pid == pid, "it has ended")
-        return h.check(outcome)
+        failed = sum(_ends_well_or_retryable(outcome, reader) for reader in h.readers[2:])
+        for reader in h.readers[:2]:
+            outcome.need(checker.text(reader.received) == text_of(reader.query), "one who had come before got less")
+        outcome.notes = f"{size} idle connections beside the readers, of whom {failed} were told to ask again"
+        journal = checker.journalled(h.node.journal)
+        for reader in h.readers:
+            outcome.problems += checker.problems(reader.received, journal)
+        outcome.need(checker.unfinished(h.node.journal) == 0, "answers without an end")
+        return outcome
+
+
+def _ends_well_or_retryable(outcome: Outcome, reader: Reader) -> bool:
+    """Whether it ended in an error: what there is nothing left for may be asked again, and nothing wrong is said."""
+    text = checker.text(reader.received)
+    ((_, _, end),) = [b for b in checker.blocks(b"".join(reader.received)) if b[2].get("done")][-1:]
+    outcome.need(text_of(reader.query).startswith(text), f"another text of {reader.query}")
+    outcome.need("error" not in end or end["retryable"], f"ends with {end}")
+    outcome.need("error" in end or text == text_of(reader.query), f"not the whole text of {reader.query}")
+    return "error" in end
+
+
+async def flooded(folder: Path, index: Path, size: int) -> Outcome:
+    """Row 7: half requests and idle connections, ten times as many as may be, are closed; nobody waits for them."""
+    async with house(folder, index, pace=0.01, size=160, max_connections=max(size // 10, 20)) as h:
+        (task,) = h.ask(1, name="Long question")
+        (other,) = h.readers
+        await until(lambda: len(other.arrivals) > 100)
+        alone = len(other.arrivals)
+        crowd = await _crowd(h.node.port, size)
+        for one in crowd[::2]:
+            await asyncio.get_running_loop().sock_sendall(one, b"GET /bali-zero/chat-stream?query=Half HTTP/1.1\r\nHo")
+        began = time.monotonic()
+        await asyncio.gather(*(_closed(one) for one in crowd))
+        took = time.monotonic() - began
+        await asyncio.gather(*h.ask(1, name="Short question"))
+        await task
+        outcome = h.check(Outcome("7", f"{size} half requests and idle connections", 2, 2))
+        outcome.need(took < 30, f"they were closed after {took:.0f} s")  # on the busiest machine
+        outcome.need_in_time(took < 10 + 3, f"they were closed after {took:.0f} s")
+        outcome.notes = f"all closed after {took:.0f} s; {undoubled(outcome, other, alone)}"
+        return outcome
+
+
+async def _closed(one: socket.socket) -> None:
+    """Read until the server has closed it."""
+    loop = asyncio.get_running_loop()
+    with suppress(ConnectionError):
+        while await loop.sock_recv(one, 1000):
+            pass
+    one.close()
 
 
 async def _crowd(port: int, size: int) -> list[socket.socket]:
@@ -223,6 +274,7 @@ async def _nothing_is_held(h: House, outcome: Outcome) -> None:
 
 EXHAUSTION: dict[Scenario, tuple[int, int]] = {  # size in tests, and in the long run
     damaged: (5, 40),
+    flooded: (60, 2000),
     few_descriptors: (60, 300),
     little_memory: (20, 200),
     blocked: (5, 50),

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from aiohttp import ClientSession
@@ -108,6 +110,15 @@ async def until(fact: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not fact():  # noqa: ASYNC110 (it is in another process)
             await asyncio.sleep(0.02)
+
+
+def undoubled(outcome: Outcome, reader: Reader, alone: int) -> str:
+    """See that a reader's gaps did not double once, after so many chunks, it was not alone; how long they are."""
+    gaps = [later - earlier for earlier, later in pairwise(reader.arrivals)]
+    before, after = (median(part) * 1e3 for part in (gaps[:alone], gaps[alone:]))
+    # One who waited for a stuck reader would wait for seconds; what a busy machine adds is no delay of ours.
+    outcome.need(after <= max(2 * before, 100), f"another reader's gaps went from {before:.0f} to {after:.0f} ms")
+    return f"another reader's gaps p50 {before:.0f} ms before, {after:.0f} ms after"
 
 
 Scenario = Callable[[Path, Path, int], Awaitable[Outcome]]

@@ -17,12 +17,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
 from . import cable, checker
 from .client import Reader, narrow, narrow_session, session
 from .exhaustion import EXHAUSTION
-from .house import House, Outcome, Scenario, house, until
+from .house import House, Outcome, Scenario, house, undoubled, until
 from .process import Node
 from .upstream import BREAKS, Upstream, text_of
 
@@ -294,7 +293,7 @@ async def slow(folder: Path, index: Path, size: int) -> Outcome:
         outcome.need(kernel <= 320 << 10, f"{kernel >> 10} KiB in the kernel of one")
         outcome.need(more <= 20_480 + 320 * size, f"{more} KiB more resident")
         outcome.need(dropped, "they were never there")
-        gaps = _undoubled(outcome, other, alone)
+        gaps = undoubled(outcome, other, alone)
         log = len(b"".join(other.received)) >> 10
         outcome.notes = (
             f"dropped after {dropped:.1f} s; log of {log} KiB; at most {kernel >> 10} KiB in the kernel each, and "
@@ -316,15 +315,6 @@ async def _sip(one: socket.socket) -> None:
         await asyncio.sleep(1)
 
 
-def _undoubled(outcome: Outcome, reader: Reader, alone: int) -> str:
-    """See that a reader's gaps did not double once, after so many chunks, it was not alone; how long they are."""
-    gaps = [later - earlier for earlier, later in pairwise(reader.arrivals)]
-    before, after = (median(part) * 1e3 for part in (gaps[:alone], gaps[alone:]))
-    # One who waited for a stuck reader would wait for seconds; what a busy machine adds is no delay of ours.
-    outcome.need(after <= max(2 * before, 100), f"another reader's gaps went from {before:.0f} to {after:.0f} ms")
-    return f"another reader's gaps p50 {before:.0f} ms before, {after:.0f} ms after"
-
-
 async def halved(folder: Path, index: Path, size: int) -> Outcome:
     """Row 6: readers at half the rate lag and catch up on one connection; nobody else notices."""
     async with house(folder, index, pace=0.01, size=160, write_deadline=20) as h, narrow_session() as slowly:
@@ -343,7 +333,7 @@ async def halved(folder: Path, index: Path, size: int) -> Outcome:
         outcome.need(lagging == size, f"{lagging} lagged when the answer was complete")
         once = sum(len(half.received) == 1 for half in halves)
         outcome.need(once == size, f"{once} needed only one connection")
-        outcome.notes = _undoubled(outcome, other, alone)
+        outcome.notes = undoubled(outcome, other, alone)
         return outcome
 
 

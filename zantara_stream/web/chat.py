@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from aiohttp import web
 
 from ..answers.answer import Answer
@@ -14,6 +16,7 @@ from ..pipeline import Pipeline, Question
 from .asker import TICKET, asker
 from .authentication import Authentication
 from .failures import ended_response, error_response
+from .limits import Limits
 from .parameters import Ask, read_ask
 from .sse import HEADERS, Connections
 
@@ -22,12 +25,18 @@ class Chat:
     """The handlers of `/bali-zero/chat-stream` and `/bali-zero/chat`."""
 
     def __init__(
-        self, answers: Answers, pipeline: Pipeline, connections: Connections, authentication: Authentication
+        self,
+        answers: Answers,
+        pipeline: Pipeline,
+        connections: Connections,
+        authentication: Authentication,
+        limits: Limits,
     ) -> None:
         self._answers = answers
         self._pipeline = pipeline
         self._connections = connections
         self._authentication = authentication
+        self._limits = limits
 
     async def probe(self, request: web.Request) -> web.Response:
         """The headers of a stream; nothing is generated."""
@@ -43,8 +52,13 @@ class Chat:
         await self._authentication.use_ticket(request, asked.name, asked.question)
         if ask.after is not None or _only_resumes(request):
             return await self._connections.resume(request, self._again(asked, ask.after))
-        answer = await self._answers.ask(asked, self._pipeline.check)
+        answer = await self._answers.ask(asked, partial(self._admit, request))
         return await self._connections.serve(request, answer, 0, "start")
+
+    def _admit(self, request: web.Request) -> None:
+        """Refuse a new answer: one that exists costs nothing more, and is nobody's limit."""
+        self._pipeline.check()
+        self._limits.ask(request)
 
     async def _found(self, request: web.Request, event_id: str) -> tuple[Answer, int]:
         answer, offset = await self._answers.find(event_id, asker(request).key)
@@ -63,7 +77,7 @@ class Chat:
         ask = await read_ask(request)
         if ask.question is None:
             raise InvalidRequest("last_event_id resumes a stream; ask for it at /bali-zero/chat-stream.")
-        answer = await self._answers.ask(_asked(ask, ask.question), self._pipeline.check)
+        answer = await self._answers.ask(_asked(ask, ask.question), partial(self._admit, request))
         with answer.log.follow():
             await answer.log.ended()
         return _as_json(answer)

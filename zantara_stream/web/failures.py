@@ -46,7 +46,10 @@ ENDINGS: dict[str, type[RequestError]] = {error.code: error for error in _ENDING
 
 def error_response(error: RequestError, **more: Any) -> web.Response:
     """The failure as JSON with its status, and `Retry-After` where waiting helps."""
-    return _as_json(error_body(error, **more), error.status, type(error))
+    response = _as_json(error_body(error, **more), error.status, type(error))
+    if isinstance(error, NotNow):
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def ended_response(error: Mapping[str, Any], **more: Any) -> web.Response:
