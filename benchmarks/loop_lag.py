@@ -67,7 +67,7 @@ async def serve_watched(index: Path, interval: float | None) -> None:
     if interval is not None:
         steady.SWITCH_INTERVAL = interval
     watching = asyncio.create_task(watch())
-    settings = Settings(index=index, port=0, journal=MEMORY, database_url=MEMORY, model="extractive")
+    settings = Settings(index=index, port=0, journal=MEMORY, database_url=MEMORY, model=("extractive",))
     await serving.serve(settings, lambda line: print(line, flush=True))
     watching.cancel()
     print(json.dumps(seen))

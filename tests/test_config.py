@@ -19,7 +19,10 @@ DEFAULTS: dict[str, Any] = {
     "index": Path("indexes/default"),
     "journal": "sqlite:///var/answers.db",
     "lease": 5.0,
-    "model": "",
+    "model": (),
+    "connect_timeout": 5.0,
+    "first_token_timeout": 60.0,
+    "token_timeout": 30.0,
     "embedding_model": "",
     "reranker": "",
     "cors_origins": (
@@ -69,8 +72,11 @@ GOOD: list[tuple[str, str, Any]] = [
     ("journal", "sqlite:///somewhere/else.db", "sqlite:///somewhere/else.db"),
     ("journal", "sqlite:////an/absolute/path.db", "sqlite:////an/absolute/path.db"),
     ("lease", "0.2", 0.2),
-    ("model", "claude-opus-5-5", "claude-opus-5-5"),
-    ("model", "extractive", "extractive"),
+    ("model", "claude-opus-5-5", ("claude-opus-5-5",)),
+    ("model", "claude-haiku-4-5, extractive", ("claude-haiku-4-5", "extractive")),
+    ("connect_timeout", "2", 2.0),
+    ("first_token_timeout", "90", 90.0),
+    ("token_timeout", "20.5", 20.5),
     ("embedding_model", "some/model", "some/model"),
     ("reranker", " some/reranker ", "some/reranker"),
     ("cors_origins", "https://a.example", ("https://a.example",)),
@@ -131,8 +137,12 @@ BAD: list[tuple[str, str, str]] = [
     ("journal", "sqlite:////", "sqlite:///PATH"),
     ("journal", "var/answers.db", "sqlite:///PATH"),
     ("lease", "0", "a number of seconds from 0.2 to 600"),
-    ("model", "", "one model name, or extractive"),
-    ("model", "claude-haiku-4-5,extractive", "one model name, or extractive"),
+    ("model", "", "one model name, or several in order"),
+    ("model", "extractive,claude-haiku-4-5", "extractive last"),
+    ("model", "claude-haiku-4-5,claude-haiku-4-5", "each once"),
+    ("connect_timeout", "0", "from 0.1 to 600"),
+    ("first_token_timeout", "0", "from 1 to 3600"),
+    ("token_timeout", "9", "from 10 to 3600"),
     ("embedding_model", "", "not blank"),
     ("reranker", " ", "not blank"),
     ("cors_origins", "*", "no *"),
@@ -351,7 +361,7 @@ def test_in_a_file_every_key_must_be_a_setting(tmp_path: Path) -> None:
 def test_a_file_may_have_comments_quotes_and_exports(tmp_path: Path) -> None:
     text = "\n# a comment\nexport ZANTARA_PORT=1 # another\nZANTARA_MODEL=\"claude-opus-5-5\"\nZANTARA_INDEX='a b/$c'\n"
     settings = load_settings({}, settings_file(tmp_path, text))
-    assert (settings.port, settings.model, settings.index) == (1, "claude-opus-5-5", Path("a b/$c"))
+    assert (settings.port, settings.model, settings.index) == (1, ("claude-opus-5-5",), Path("a b/$c"))
 
 
 def test_a_file_that_is_empty_sets_nothing(tmp_path: Path) -> None:

@@ -158,8 +158,9 @@ def _is_ipv6(host: str) -> bool:
     return True
 
 
-def model(value: str) -> str:
-    """Who writes."""
-    if "," in value or not value.strip():
-        raise ValueError(f"one model name, or {EXTRACTIVE}")
-    return value.strip()
+def models(value: str) -> tuple[str, ...]:
+    """Who writes, and who does where the one before cannot."""
+    names = _listed(value)
+    if not names or len(set(names)) < len(names) or EXTRACTIVE in names[:-1]:
+        raise ValueError(f"one model name, or several in order, separated by commas, each once, {EXTRACTIVE} last")
+    return names

@@ -98,13 +98,13 @@ def _questions(
             web.get("/bali-zero/chat-stream", limits.streaming(chat.stream), allow_head=False),
             web.head("/bali-zero/chat-stream", chat.probe),
             web.post("/bali-zero/chat-stream", limits.streaming(chat.stream)),
-            web.post("/bali-zero/chat", chat.whole),
+            web.post("/bali-zero/chat", limits.streaming(chat.whole)),
             web.get("/bali-zero/answers/{id}", by_id.show),
             web.delete("/bali-zero/answers/{id}", by_id.stop),
             web.get("/bali-zero/answers/{id}/events", limits.streaming(by_id.events), allow_head=False),
             web.head("/bali-zero/answers/{id}/events", chat.probe),
             web.post("/bali-zero/search", limits.asking(search.search)),
-            web.post("/bali-zero/feedback", ratings.rate),
+            web.post("/bali-zero/feedback", limits.asking(ratings.rate)),
         ]
     )
 

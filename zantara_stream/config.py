@@ -56,12 +56,21 @@ class Settings:
     lease: float = _setting(
         5.0, allowed.seconds(0.2, 600), "seconds", "how long a silent producer keeps its answer", "5"
     )
-    model: str = _setting(
-        AUTOMATIC,
-        allowed.model,
-        "name",
-        "who writes the answers: a Claude model, or `extractive`",
+    model: tuple[str, ...] = _setting(
+        (),
+        allowed.models,
+        "list",
+        "who writes the answers: a Claude model, or `extractive`; the next of a list does where the one before cannot",
         "claude-haiku-4-5 with a key, else extractive",
+    )
+    connect_timeout: float = _setting(
+        5.0, allowed.seconds(0.1, 600), "seconds", "how long a connection to the model may take", "5"
+    )
+    first_token_timeout: float = _setting(
+        60.0, allowed.seconds(1, 3600), "seconds", "how long the model may take to begin to write or to think", "60"
+    )
+    token_timeout: float = _setting(
+        30.0, allowed.seconds(10, 3600), "seconds", "how long the model may be silent in the middle", "30"
     )
     embedding_model: str = _setting(
         AUTOMATIC,

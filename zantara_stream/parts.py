@@ -17,9 +17,10 @@ from .answers.fold import Folded
 from .answers.journal import Journal, Opening
 from .answers.memory import MemoryJournal
 from .answers.sqlite import SqliteJournal
-from .config import AUTOMATIC, EXTRACTIVE, JWT, MEMORY, SQLITE, Settings
+from .config import EXTRACTIVE, JWT, MEMORY, SQLITE, Settings
 from .errors import ConfigError
 from .generation.answerer import Answerer
+from .generation.chain import Chain
 from .generation.extractive import ExtractiveAnswerer
 from .measuring import measure_end
 from .people.collaborators import CollaboratorsFile
@@ -49,20 +50,26 @@ def make_library(settings: Settings) -> Library:
 def make_answerer(settings: Settings, environment: Mapping[str, str] = os.environ) -> Answerer:
     """The answerer that the settings and the SDK's own variables name. Raises `ConfigError`."""
     key = environment.get("ANTHROPIC_API_KEY") or environment.get("ANTHROPIC_AUTH_TOKEN")
-    if settings.model == EXTRACTIVE or (settings.model == AUTOMATIC and not key):
+    if settings.model == (EXTRACTIVE,) or not (settings.model or key):
         return ExtractiveAnswerer()
-    base_url = environment.get("ANTHROPIC_BASE_URL")
-    if not key and not base_url:
+    if not key and not environment.get("ANTHROPIC_BASE_URL"):
         raise ConfigError(
-            f"ZANTARA_MODEL={settings.model!r} needs a key: set ANTHROPIC_API_KEY, "
+            f"ZANTARA_MODEL={','.join(settings.model)!r} needs a key: set ANTHROPIC_API_KEY, "
             f"or ANTHROPIC_BASE_URL for a local server, or ZANTARA_MODEL={EXTRACTIVE}."
         )
     from .generation.claude import DEFAULT_MODEL, ClaudeAnswerer, ClaudeOptions
     from .generation.prices import Prices
 
     # A local server asks for no key, but the SDK does.
-    options = ClaudeOptions(api_key=None if key else "none", paid=Prices(settings.prices).count)
-    return ClaudeAnswerer(settings.model or DEFAULT_MODEL, options)
+    options = ClaudeOptions(
+        api_key=None if key else "none",
+        silence=settings.token_timeout,
+        first_token=settings.first_token_timeout,
+        connect=settings.connect_timeout,
+        paid=Prices(settings.prices).count,
+    )
+    names = settings.model or (DEFAULT_MODEL,)
+    return Chain([ExtractiveAnswerer() if name == EXTRACTIVE else ClaudeAnswerer(name, options) for name in names])
 
 
 def make_journal(settings: Settings) -> Journal:
@@ -115,7 +122,8 @@ def make_recording(settings: Settings, people: People, answerer: Answerer) -> Re
     from .generation.background import ClaudeBackground
     from .generation.claude import ClaudeAnswerer
 
-    return Recording(kept, ClaudeBackground(answerer) if isinstance(answerer, ClaudeAnswerer) else None)
+    first = answerer.links[0].answerer if isinstance(answerer, Chain) else answerer
+    return Recording(kept, ClaudeBackground(first) if isinstance(first, ClaudeAnswerer) else None)
 
 
 def make_traces(settings: Settings) -> Traces | None:

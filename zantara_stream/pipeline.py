@@ -121,7 +121,7 @@ class Pipeline:
         if sources:
             yield Sources(tuple(sources))
         usage = added(written.usage, finish.usage)
-        yield Done(finish.stop_reason, self.model, usage, bool(sources), retrieval)
+        yield Done(finish.stop_reason, finish.model or self.model, usage, bool(sources), retrieval)
 
     async def _prompt(self, question: Question, recall: Recall) -> Prompt:
         recalled = await recall(question)

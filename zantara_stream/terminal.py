@@ -12,6 +12,7 @@ from .answers.events import Event, Sources, Text, to_json
 from .answers.journal import Journal
 from .config import Settings, check_exposure
 from .errors import ZantaraError
+from .generation.chain import Chain
 from .generation.extractive import ExtractiveAnswerer
 from .parts import make_answerer, make_journal, make_library, make_token_keys
 from .people.collaborators import CollaboratorsFile
@@ -136,8 +137,10 @@ async def _model(settings: Settings) -> str:
             return "extractive; with ANTHROPIC_API_KEY set, Claude writes the answers"
         from .generation.claude import ClaudeAnswerer
 
-        assert isinstance(answerer, ClaudeAnswerer)
-        await answerer.probe()
-        return answerer.model
+        assert isinstance(answerer, Chain)
+        for link in answerer.links:
+            if isinstance(link.answerer, ClaudeAnswerer):
+                await link.answerer.probe()
+        return ", then ".join(link.model for link in answerer.links)
     finally:
         await answerer.close()

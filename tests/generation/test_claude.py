@@ -65,7 +65,7 @@ async def make(api: MessagesAPI) -> AsyncIterator[Make]:
         def _make(
             model: str = "claude-haiku-4-5", *, url: str = "", silence: float = PATIENT, retries: int = 0
         ) -> ClaudeAnswerer:
-            made = ClaudeAnswerer(model, ClaudeOptions(KEY, url or api.url, silence, retries))
+            made = ClaudeAnswerer(model, ClaudeOptions(KEY, url or api.url, silence, retries, first_token=silence))
             stack.push_async_callback(made.close)
             return made
 

@@ -122,6 +122,12 @@ async def test_this_machine_itself_may_ask_as_it_likes(small_index: Path) -> Non
             assert reader.response.status == 200
 
 
+async def test_behind_a_proxy_one_without_an_address_is_not_taken_for_this_machine(small_index: Path) -> None:
+    async with serving(small_index, rate_limit=1, **PROXIED) as server:
+        assert (await refused(server))[0] == 200
+        assert (await refused(server))[0] == 429
+
+
 async def test_without_a_limit_there_is_none(small_index: Path) -> None:
     async with serving(small_index, rate_limit=None, **PROXIED) as server:
         for _ in range(70):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from zantara_stream.errors import InvalidRequest, TooLarge
 from zantara_stream.generation.answerer import Turn
 from zantara_stream.pipeline import Question
 from zantara_stream.testing import ScriptedAnswerer
+from zantara_stream.web import parameters
 from zantara_stream.web.parameters import (
     BODY_LIMIT,
     HISTORY_LIMIT,
@@ -359,3 +361,16 @@ async def test_parameters_of_the_address_count_for_a_post_unless_the_body_has_th
             async with await server.post(f"{CHAT}?query=From+the+address?", body) as response:
                 assert response.status == 200
     assert [prompt.query for prompt in answerer.prompts] == ["From the address?", "From the body?"]
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(small_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parameters, "BODY_TIME", 0.05)
+    async with serving(small_index) as server:
+        host, _, port = server.authority.partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: {server.authority}\r\nContent-Length: 99\r\n\r\n"
+        writer.write(f"{head}{{".encode())
+        said = await reader.readuntil(b"}")
+        writer.close()
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert b"The body did not come within 0.05 seconds." in said

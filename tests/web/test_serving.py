@@ -23,6 +23,7 @@ from zantara_stream import serving as service
 from zantara_stream.app import ANSWERS
 from zantara_stream.config import MEMORY, Settings
 from zantara_stream.errors import ConfigError
+from zantara_stream.generation.chain import Chain
 from zantara_stream.generation.claude import ClaudeAnswerer
 from zantara_stream.generation.extractive import ExtractiveAnswerer
 from zantara_stream.parts import make_answerer
@@ -320,7 +321,7 @@ async def test_readers_who_leave_a_silent_stream_are_noticed_in_production_too(s
 def test_without_a_key_the_answers_are_extractive() -> None:
     assert isinstance(make_answerer(Settings(), {}), ExtractiveAnswerer)
     keyed = {"ANTHROPIC_API_KEY": "key", "ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}
-    assert isinstance(make_answerer(Settings(model="extractive"), keyed), ExtractiveAnswerer)
+    assert isinstance(make_answerer(Settings(model=("extractive",)), keyed), ExtractiveAnswerer)
     assert isinstance(make_answerer(Settings(), {"ANTHROPIC_BASE_URL": "http://x"}), ExtractiveAnswerer)
 
 
@@ -340,15 +341,16 @@ async def test_with_a_key_or_an_address_claude_writes_them(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    answerer = make_answerer(Settings(model=model))
-    assert isinstance(answerer, ClaudeAnswerer)
-    assert answerer.model == named
+    answerer = make_answerer(Settings(model=(model,) if model else ()))
+    assert isinstance(answerer, Chain)
+    assert [link.model for link in answerer.links] == [named]
+    assert isinstance(answerer.links[0].answerer, ClaudeAnswerer)
     await answerer.close()
 
 
 def test_a_model_without_a_key_stops_the_start_and_says_what_to_do() -> None:
     with pytest.raises(ConfigError, match="ZANTARA_MODEL='claude-opus-5-5' needs a key: set ANTHROPIC_API_KEY"):
-        make_answerer(Settings(model="claude-opus-5-5"), {})
+        make_answerer(Settings(model=("claude-opus-5-5",)), {})
 
 
 # ------------------------------------------------------------------------------------ in a process of its own

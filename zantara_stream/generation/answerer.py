@@ -62,11 +62,16 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The answer is complete; `made_from` are the passages it was made from, None for all that were given."""
+    """The answer is complete.
+
+    `made_from` are the passages it was made from, None for all that were given; `model` is who wrote it, where it is
+    not who was asked.
+    """
 
     stop_reason: str = "end_turn"
     usage: Mapping[str, int] = field(default_factory=dict)
     made_from: tuple[Hit, ...] | None = None
+    model: str = ""
 
 
 Part = str | Quote | Finish

@@ -23,6 +23,7 @@ from ..errors import ModelError, ModelUnavailable
 from .answerer import Finish, Part, Prompt
 from .failures import failure, is_refused_request
 from .message import Message
+from .patience import Patience
 from .prompt import instructions, messages
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ DEFAULT_MODEL = "claude-haiku-4-5"
 MAX_TOKENS = 4096  # of an answer
 THINKING_TOKENS = 12288  # more, where the model thinks first, which counts
 AS_JSON = "Reply with nothing but one JSON value that this JSON schema allows, in one line and without code fences:"
-CONNECT_TIMEOUT, SILENCE_TIMEOUT = 10.0, 60.0  # seconds; silence is counted between any two pieces of the stream
+CONNECT_TIMEOUT, FIRST_TIMEOUT, SILENCE_TIMEOUT = 5.0, 60.0, 30.0  # seconds; until the first token, between any two
 RETRIES = 2  # before the stream has begun, by the SDK, honouring Retry-After
 CONNECTIONS = 10_000  # to the provider; the server's own limit on running answers comes first
 
@@ -54,6 +55,8 @@ class ClaudeOptions:
     base_url: str | None = None
     silence: float = SILENCE_TIMEOUT
     retries: int = RETRIES
+    first_token: float = FIRST_TIMEOUT
+    connect: float = CONNECT_TIMEOUT
     paid: Callable[[str, Mapping[str, int]], object] = lambda model, usage: None  # told of each request's tokens
 
 
@@ -63,13 +66,15 @@ class ClaudeAnswerer:
     def __init__(self, model: str = DEFAULT_MODEL, options: ClaudeOptions | None = None) -> None:
         options = options or ClaudeOptions()
         self.model = model
+        self._patience = partial(Patience, options.first_token, options.silence)
         self._paid = partial(options.paid, model)
         self._takes = {"citations": True, "schema": True, "prefill": bool(_PREFILLED.match(model))}
         self._client = anthropic.AsyncAnthropic(
             api_key=options.api_key,
             base_url=options.base_url,
             max_retries=options.retries,
-            timeout=httpx2.Timeout(options.silence, connect=CONNECT_TIMEOUT),
+            # The model's silence is measured by `Patience`; this is the line's, which may be a little longer.
+            timeout=httpx2.Timeout(max(options.first_token, 2 * options.silence), connect=options.connect),
             http_client=anthropic.DefaultAioHttpClient(
                 limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=100)
             ),
@@ -78,14 +83,16 @@ class ClaudeAnswerer:
     def answer(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
         """Text as it is written, and after each cited block its quotes. Raises `ModelError`."""
         message = Message(prompt)
+        patience = self._patience()
         wanted = {"prefill": bool(prompt.written), "citations": bool(prompt.hits)}
 
         async def begin(stack: AsyncExitStack) -> Any:
+            await stack.enter_async_context(patience)
             response, asked = await self._open(stack, wanted, partial(self._answering, prompt))
             message.begin(shown=not asked["prefill"], marked=bool(prompt.hits) and not asked["citations"])
             return response
 
-        return _parts(message, begin, self._paid)
+        return _parts(message, begin, self._paid, patience.heard)
 
     async def write(
         self,
@@ -185,6 +192,7 @@ async def _parts(
     message: Message,
     begin: Callable[[AsyncExitStack], Awaitable[Any]],
     paid: Callable[[Mapping[str, int]], object],
+    heard: Callable[[], object] = lambda: None,
 ) -> AsyncGenerator[Part, None]:
     """What a message brings; `begin` begins the request on the stack that ends it. Raises `ModelError`."""
     begun = False
@@ -193,6 +201,8 @@ async def _parts(
             response = await begin(stack)
             begun = True
             async for event in _events(response.iter_bytes()):
+                if event.get("type") == "content_block_delta":
+                    heard()
                 for part in message.take(event):
                     yield part
         finish = message.finish()

@@ -20,6 +20,11 @@ class Addresses:
         self._told = False
         self._trusted: list[IPv4Network | IPv6Network] = [ip_network(one) for one in trusted]
 
+    @property
+    def through_proxies(self) -> bool:
+        """Whether requests are expected to come through proxies."""
+        return bool(self._trusted)
+
     def of(self, request: web.Request) -> str:
         """The address that a request comes from, of IPv6 its network; "" where there is none, as of a Unix socket.
 
@@ -51,6 +56,7 @@ class Addresses:
             parsed = ip_address(address)
         except ValueError:
             return False
+        parsed = getattr(parsed, "ipv4_mapped", None) or parsed
         return any(parsed in network for network in self._trusted)
 
 

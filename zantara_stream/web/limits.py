@@ -16,6 +16,7 @@ from .address import Addresses
 from .asker import asker, is_own
 
 MINUTE = 60.0  # seconds
+FORGETTING = 5.0  # seconds between two looks for them
 KEPT = 10_000  # askers that are remembered before those who have asked nothing for a minute are forgotten
 
 
@@ -56,12 +57,13 @@ class Limits:
         self._addresses = addresses
         self._clock = clock
         self._buckets: dict[str, Bucket] = {}
+        self._forget_at = 0.0
         self._streams: Counter[str] = Counter()
 
     def key(self, request: web.Request) -> str:
         """Who is counted: the person, or else the address; "" for this machine itself, which is not."""
         person = asker(request)
-        if not person.key and is_own(request):
+        if not person.key and not self._addresses.through_proxies and is_own(request):
             return ""
         return f"person {person.key}" if person.key else f"address {self._addresses.of(request)}"
 
@@ -70,7 +72,8 @@ class Limits:
         now, key = self._clock(), self.key(request)
         if self._rate is None or not key:
             return
-        if len(self._buckets) >= KEPT:
+        if len(self._buckets) >= KEPT and now >= self._forget_at:
+            self._forget_at = now + FORGETTING
             self._buckets = {who: bucket for who, bucket in self._buckets.items() if not bucket.is_full(now)}
         wait = self._buckets.setdefault(key, Bucket(self._rate, now)).take(now)
         if wait:

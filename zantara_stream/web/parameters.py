@@ -6,6 +6,7 @@ nothing has been retrieved or paid for by then.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ HISTORY_TURNS = 400
 HISTORY_LIMIT = 400_000  # characters
 EMPTY = b"{}"
 VALUES = web.RequestKey("values", dict[str, Any])  # read once, by whoever asks first
+BODY_TIME = 30.0  # seconds for a body to come
 BODY_LIMIT = 2 * 1024 * 1024  # bytes
 LINE_LIMIT = 64 * 1024  # bytes of the request target
 LATEST = 1e11  # unix seconds; beyond it they are milliseconds
@@ -139,7 +141,11 @@ async def _values(request: web.Request) -> dict[str, Any]:
     if request.method != "POST":
         return dict(request.query)
     try:
-        body = json.loads(await request.read() or EMPTY)
+        async with asyncio.timeout(BODY_TIME):
+            sent = await request.read()
+        body = json.loads(sent or EMPTY)
+    except TimeoutError:
+        raise InvalidRequest(f"The body did not come within {BODY_TIME:g} seconds.") from None
     except web.HTTPRequestEntityTooLarge:
         raise TooLarge(f"The body is larger than {BODY_LIMIT:,} bytes.") from None
     except (ValueError, RecursionError):
