@@ -8,28 +8,49 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
-SLACK = 0.25  # of a gap, by which it may be overdrawn, so that not every token sets a timer
+SECOND_LOOK = 0.5  # seconds for what has arrived while the event loop stood still to be read
+LATE = 0.1  # seconds by which a look may be late without being no look at all
 
 
 class Patience:
     """An asynchronous context that ends in `TimeoutError` when nothing is `heard` for too long; times in seconds."""
 
     def __init__(self, first: float, gap: float) -> None:
-        self._gap = gap
-        self._timeout = asyncio.timeout(first)
-        self._renew_at = 0.0
+        self._first, self._gap = first, gap
+        self._timeout = asyncio.timeout(None)
+        self._due = 0.0
+        self._look: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> None:
         await self._timeout.__aenter__()
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + self._first
+        self._look_at(self._due)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         await self._timeout.__aexit__(kind, error, trace)
 
     def heard(self) -> None:
         """Something was written."""
+        self._due = asyncio.get_running_loop().time() + self._gap
+        if self._look is not None and self._look.when() > self._due:  # it waited for the first token
+            self._look_at(self._due)
+
+    def _look_at(self, when: float) -> None:
+        if self._look is not None:
+            self._look.cancel()
+        self._look = asyncio.get_running_loop().call_at(when, self._see, when)
+
+    def _see(self, planned: float) -> None:
         now = asyncio.get_running_loop().time()
-        if now >= self._renew_at and not self._timeout.expired():
-            self._renew_at = now + self._gap * SLACK
-            self._timeout.reschedule(now + self._gap * (1 + SLACK))
+        if now < self._due:
+            self._look_at(self._due)
+        elif now - planned > LATE:  # it was this process that stood still, and what was written is not read yet
+            self._look_at(now + SECOND_LOOK)
+        else:
+            self._timeout.reschedule(now)
