@@ -32,6 +32,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "SECOND_LOOK", GAP)
 
 
+async def _heard_once(blocked: float) -> None:
+    """Something is heard, the loop stands still for so many seconds, and then nothing is heard any more."""
+    waiting = Patience(60, GAP)
+    async with waiting:
+        waiting.heard()
+        time.sleep(blocked)  # noqa: ASYNC251 (that is the fault)
+        await asyncio.Event().wait()
+
+
 async def test_a_model_that_writes_nothing_is_given_up() -> None:
     with pytest.raises(TimeoutError):
         async with Patience(GAP, 60):
@@ -40,10 +49,7 @@ async def test_a_model_that_writes_nothing_is_given_up() -> None:
 
 async def test_a_model_that_stops_writing_is_given_up() -> None:
     with pytest.raises(TimeoutError):
-        waiting = Patience(60, GAP)
-        async with waiting:
-            waiting.heard()
-            await asyncio.Event().wait()
+        await _heard_once(blocked=0)
 
 
 async def test_what_is_heard_in_time_goes_on() -> None:
@@ -66,12 +72,8 @@ async def test_a_loop_that_stood_still_is_not_the_models_silence() -> None:
 
 
 async def test_a_model_that_was_silent_while_the_loop_stood_still_is_given_up_soon() -> None:
-    waiting = Patience(60, GAP)
     with pytest.raises(TimeoutError):
-        async with waiting:
-            waiting.heard()
-            time.sleep(GAP * 3)  # noqa: ASYNC251 (that is the fault)
-            await asyncio.Event().wait()
+        await _heard_once(blocked=GAP * 3)
 
 
 async def test_nothing_is_left_of_one_that_has_ended() -> None:
