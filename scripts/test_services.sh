@@ -9,6 +9,7 @@ ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || missing="$missing postgr
 [ -x /usr/sbin/ip ] || [ -x /sbin/ip ] || missing="$missing iproute2"
 [ -x /usr/sbin/iptables ] || [ -x /sbin/iptables ] || missing="$missing iptables"
 ls /usr/lib/*/faketime/libfaketime.so.1 > /dev/null 2>&1 || missing="$missing libfaketime"
+[ -x /usr/bin/systemd-analyze ] || missing="$missing systemd"
 [ -x /usr/bin/promtool ] || missing="$missing prometheus"
 [ -z "$missing" ] && exit 0
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }

@@ -18,6 +18,7 @@ from zantara_stream.errors import ModelOverloaded
 from zantara_stream.people.feedback import Feedback, Feedbacks
 from zantara_stream.people.store import Store
 from zantara_stream.retrieval.library import Library
+from zantara_stream.supervisor import Supervisor
 from zantara_stream.terminal import check
 from zantara_stream.testing import HashingEmbedder, ScriptedAnswerer
 
@@ -149,7 +150,7 @@ def test_serve_checks_the_index_and_then_serves(
 ) -> None:
     served: list[Settings] = []
 
-    async def serve(settings: Settings, announce: Any) -> None:
+    async def serve(settings: Settings, announce: Any, supervisor: Supervisor) -> None:
         served.append(settings)
         announce("Here it is")
 

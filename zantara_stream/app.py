@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from aiohttp import web
+from aiohttp.hdrs import CONNECTION
 
 from .answers.answers import Answers
 from .answers.tending import tend
@@ -21,6 +22,7 @@ from .parts import People, make_answerer, make_answers, make_library, make_peopl
 from .pipeline import Pipeline
 from .recording import Recording
 from .retrieval.library import Library
+from .web import openapi
 from .web.account import Account
 from .web.address import Addresses
 from .web.admin import Admin
@@ -76,6 +78,7 @@ def create_app(
     _operators(app, Admin(library, settings.admin_token), Operations(answers, pipeline, library, people.store))
     _page(app, limits, StreamTest(connections))
     policy.install(app)
+    app.on_response_prepare.append(_close_when_draining)
     tending = partial(tend, answers, settings.lease / 4, pipeline.check)
     _lifetime(app, [measure_loop, connections.beat, library.serve, tending, recording.run, people.store.tend])
     app.on_cleanup.append(lambda _: pipeline.close())
@@ -140,9 +143,17 @@ def _page(app: web.Application, limits: Limits, stream_test: StreamTest) -> None
         [
             web.get("/", static_file),
             web.get(f"/{{file:{FILES}}}", static_file),
+            web.get("/openapi.json", openapi.show),
             web.get("/bali-zero/stream-test", limits.streaming(stream_test.run), allow_head=False),
         ]
     )
+
+
+async def _close_when_draining(request: web.Request, response: web.StreamResponse) -> None:
+    """Have whoever asks again come on a new connection: to another node, or to the process that follows."""
+    if request.app[ANSWERS].draining:
+        response.headers[CONNECTION] = "close"
+        response.force_close()
 
 
 async def _journal(app: web.Application) -> AsyncIterator[None]:

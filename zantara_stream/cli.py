@@ -13,6 +13,7 @@ from pathlib import Path
 from .config import Settings, load_settings, variable
 from .errors import ZantaraError
 from .logs import configure
+from .supervisor import Supervisor, take_credentials
 
 WELL, FAILED, PARTLY = 0, 1, 3
 
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     given = {f.name: getattr(options, f.name, None) for f in fields(Settings)}
     try:
+        take_credentials(os.environ)
         settings = load_settings(
             os.environ, options.config, {name: value for name, value in given.items() if value is not None}
         )
@@ -84,7 +86,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
     from .serving import serve
 
     inspect(settings.index, settings.embedding_model)
-    asyncio.run(serve(settings, lambda line: print(line, flush=True)))
+    asyncio.run(serve(settings, lambda line: print(line, flush=True), Supervisor(os.environ)))
     return WELL
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -203,17 +203,23 @@ class Settings:
         return frozenset(self.allowed_hosts or (*LOOPBACK, self.host.lower()))
 
 
-def check_exposure(settings: Settings) -> None:
+def check_exposure(settings: Settings, bound: Iterable[str] = ()) -> None:
     """Refuse to serve whoever can reach this machine without knowing who asks, unless told so.
 
-    Raises `ConfigError`.
+    `bound` are the addresses of sockets that are there already; then the host of the settings is none. Raises
+    `ConfigError`.
     """
-    if settings.auth == OFF and not settings.allow_anonymous and not _is_local(settings.host):
-        raise ConfigError(
-            f"ZANTARA_HOST={settings.host!r} can be reached by others, and with ZANTARA_AUTH=off nobody is asked who "
-            "they are. Set ZANTARA_AUTH=jwt, or listen on 127.0.0.1 behind a proxy, or set "
-            "ZANTARA_ALLOW_ANONYMOUS=true if everybody who reaches this address may ask."
-        )
+    if settings.auth != OFF or settings.allow_anonymous:
+        return
+    for host, name in [(host, f"The socket at {host}") for host in bound] or [
+        (settings.host, f"ZANTARA_HOST={settings.host!r}")
+    ]:
+        if not _is_local(host):
+            raise ConfigError(
+                f"{name} can be reached by others, and with ZANTARA_AUTH=off nobody is asked who they are. Set "
+                "ZANTARA_AUTH=jwt, or listen on 127.0.0.1 behind a proxy, or set ZANTARA_ALLOW_ANONYMOUS=true if "
+                "everybody who reaches this address may ask."
+            )
 
 
 def _is_local(host: str) -> bool:

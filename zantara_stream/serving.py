@@ -15,12 +15,17 @@ from aiohttp.http_exceptions import HttpProcessingError
 from .app import ANSWERS, IDLE, LIBRARY, PEOPLE, create_app
 from .config import Settings, check_exposure
 from .errors import ConfigError
+from .retrieval.library import Library
 from .retrieval.steady import steady
+from .supervisor import Supervisor
 
 PARSER_LINE_LIMIT = 256 * 1024  # bytes; beyond parameters.LINE_LIMIT, so that a long line gets our answer with CORS
 PARSER_FIELD_LIMIT = 32 * 1024  # bytes of a header, so that a long Last-Event-ID is answered as an unknown one
 BACKLOG = 1024  # connections that wait to be accepted
+OPENING = 60.0  # seconds that connections wait for the index at a start, where the socket was there before
 SHUTDOWN_TIMEOUT = 5.0  # seconds for handlers to end once their logs are closed
+
+logger = logging.getLogger(__name__)
 
 
 class _NoAddresses(logging.Filter):
@@ -55,29 +60,56 @@ def make_runner(app: web.Application) -> web.AppRunner:
     )
 
 
-async def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
+async def serve(
+    settings: Settings, announce: Callable[[str], None] = print, supervisor: Supervisor | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT, then let running answers finish within `settings.drain`.
 
-    SIGHUP takes up the current build, and reads the collaborators file again.
+    SIGHUP takes up the current build, and reads the collaborators file again. Sockets that a supervisor passes stay
+    open when this process stops: who connects meanwhile is served by the next one.
     """
-    check_exposure(settings)
+    supervisor = supervisor or Supervisor({})
+    passed = supervisor.sockets()
+    check_exposure(settings, [listening.getsockname()[0] for listening in passed])
     app = create_app(settings)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _take_up, app)  # else it would end the process
     runner = make_runner(app)
     await runner.setup()
     _take_descriptors()
-    watching = asyncio.create_task(app[IDLE].watch(runner))
+    beside = [asyncio.create_task(work) for work in (app[IDLE].watch(runner), supervisor.live())]
     try:
         async with steady(app[LIBRARY]):
-            for listening in _bound(settings):
+            if passed:
+                await _opened(app[LIBRARY])
+            for listening in passed or _bound(settings):
                 await _listen(runner, listening)
+            supervisor.tell("READY=1")
             announce(f"Zantara Stream answers on {_address(runner)} (Ctrl-C stops it)")
             await _stop_signal()
+            supervisor.tell("STOPPING=1")
             announce("Stopping: no new answers, running ones may finish")
-            await app[ANSWERS].drain(settings.drain)
+            await _drain(app, runner, settings.drain, handed_on=bool(passed))
     finally:
-        watching.cancel()
+        for task in beside:
+            task.cancel()
         await runner.cleanup()
+        supervisor.close()
+
+
+async def _opened(library: Library) -> None:
+    """Wait for the index: who waits at a socket that was there before us waits for an answer, not for a refusal."""
+    try:
+        await asyncio.wait_for(library.tried.wait(), OPENING)
+    except TimeoutError:
+        logger.warning("the index is not open after %g seconds; questions are refused until it is", OPENING)
+
+
+async def _drain(app: web.Application, runner: web.AppRunner, seconds: float, *, handed_on: bool) -> None:
+    if handed_on:
+        for site in tuple(runner.sites):
+            await site.stop()  # who connects from now on waits in the kernel for the next process
+    # Who has a connection still cannot get at the next process, and is answered here.
+    await app[ANSWERS].drain(seconds, admitting=handed_on)
 
 
 def _take_descriptors() -> None:

@@ -27,6 +27,7 @@ class Reader:
         self, url: str, query: str, continuity: str, cut: Callable[[], int] = lambda: 0, rate: float = 0
     ) -> None:
         self.received: list[bytes] = []
+        self.failures: list[str] = []  # connections that were refused or broke
         self.arrivals: list[float] = []  # when chunks came, by the monotonic clock
         self.first = asyncio.Event()  # a chunk has come
         self.query = query
@@ -47,8 +48,8 @@ class Reader:
                         return
                     assert response.status == 200, f"{response.status} stops an EventSource for good"
                     await self._read(response.content)
-            except (ClientError, ConnectionError, TimeoutError):
-                pass  # what a browser meets with another try
+            except (ClientError, ConnectionError, TimeoutError) as error:
+                self.failures.append(f"{self.query} {error!r}")  # which a browser meets with another try
             await asyncio.sleep(self._retry / HASTE)
 
     async def _read(self, content: StreamReader) -> None:

@@ -25,6 +25,7 @@ from . import checker
 from .client import Reader, narrow
 from .house import House, Outcome, Scenario, house, undoubled, until
 from .node import BLOCKED
+from .supervised import supervisor
 from .upstream import BREAKS, text_of
 
 DESCRIPTORS = 64
@@ -178,8 +179,11 @@ async def _crowd(port: int, size: int) -> list[socket.socket]:
 
 
 async def blocked(folder: Path, index: Path, size: int) -> Outcome:
-    """Row 15: the event loop stands still: a pause for everybody, seen in the lag that is measured."""
-    async with house(folder, index, pace=0.05) as h:
+    """Row 15: the event loop stands still: a pause for everybody, seen in the lag that is measured.
+
+    A supervisor hears nothing of it meanwhile, and would start it anew.
+    """
+    async with supervisor() as held, house(folder, index, pace=0.05, held=held) as h:
         tasks = h.ask(size, name="Short question")
         await asyncio.gather(*(reader.first.wait() for reader in h.readers))
         h.node.signal(signal.SIGUSR2)
@@ -187,6 +191,8 @@ async def blocked(folder: Path, index: Path, size: int) -> Outcome:
         lag = await _sample(h, "zantara_event_loop_lag_seconds_sum")
         outcome = Outcome("15", f"loop blocked for {BLOCKED:g} s", size, size, notes=f"lag of {lag:.1f} s measured")
         outcome.need(lag > BLOCKED * 0.8, f"only {lag:.1f} s of lag were measured")
+        outcome.need(held.silence > BLOCKED * 0.8, f"signs of life after {held.silence:.1f} s at most")
+        outcome.notes += f", and no sign of life for {held.silence:.1f} s"
         return h.check(outcome)
 
 

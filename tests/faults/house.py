@@ -16,6 +16,7 @@ from aiohttp import ClientSession
 from . import checker
 from .client import Reader, session
 from .process import Node
+from .supervised import Supervisor
 from .upstream import Upstream, text_of
 
 
@@ -93,11 +94,20 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, index: Path, pace: float = 0.02, size: int = 7, **settings: Any) -> AsyncIterator[House]:
+async def house(
+    folder: Path,
+    index: Path,
+    pace: float = 0.02,
+    size: int = 7,
+    held: Supervisor | None = None,
+    **settings: Any,
+) -> AsyncIterator[House]:
     """A running server with its model, which writes `size` characters every `pace` seconds."""
     await asyncio.to_thread(folder.mkdir, parents=True)
     async with Upstream(pace, size).serving() as upstream, session() as client:
         node = Node(folder, index, upstream.url, **settings)
+        if held is not None:
+            node.listen(held.listening, held.told)
         await node.start()
         try:
             yield House(node, upstream, client)

@@ -27,6 +27,7 @@ from zantara_stream.generation import claude
 from zantara_stream.generation.answerer import Answerer, Part, Prompt
 from zantara_stream.generation.extractive import ExtractiveAnswerer
 from zantara_stream.retrieval.library import Library
+from zantara_stream.supervisor import Supervisor
 from zantara_stream.testing import HashingEmbedder
 from zantara_stream.web import sse
 
@@ -70,7 +71,7 @@ def main() -> None:
 
 async def _serve(settings: Settings) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, time.sleep, BLOCKED)
-    await serving.serve(settings, lambda line: print(line, flush=True))
+    await serving.serve(settings, lambda line: print(line, flush=True), Supervisor(os.environ))
 
 
 if __name__ == "__main__":

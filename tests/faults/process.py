@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,12 @@ from aiohttp import ClientError, ClientSession
 
 NODE = Path(__file__).parent / "node.py"
 ROOT = NODE.parent.parent.parent
+PASS = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class Node:
@@ -34,6 +41,7 @@ class Node:
         self.url = ""
         self._index = index
         self._clock = folder / "clock.txt"
+        self._listening: socket.socket | None = None
         self._environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("ZANTARA_", "ANTHROPIC_", "COV_"))},
             "PYTHONPATH": str(ROOT),
@@ -52,6 +60,16 @@ class Node:
     def pid(self) -> int:
         """The process."""
         return self._process.pid
+
+    def listen(self, listening: socket.socket, told: socket.socket) -> None:
+        """Let it be started as a supervisor does, that holds the listening socket and is told how it is."""
+        self._listening = listening
+        self.port = listening.getsockname()[1]
+        self._environment |= {"NOTIFY_SOCKET": f"@{told.getsockname()[1:].decode()}", "WATCHDOG_USEC": "1000000"}
+
+    def move(self, code: Path) -> None:
+        """Let its next start be of the code in that folder."""
+        self._environment["PYTHONPATH"] = str(code)
 
     def preload(self, library: Path, offset: str) -> None:
         """Let its next start see another time; `set_clock` changes it while it runs."""
@@ -73,9 +91,18 @@ class Node:
         """Start it and wait until it is ready; the unix seconds at which it was started."""
         began = time.time()
         command = [sys.executable, str(NODE), str(self._index), str(self.port)]
+        passed: tuple[int, ...] = ()
+        if self._listening is not None:
+            passed = (self._listening.fileno(),)
+            command = [sys.executable, "-c", PASS, str(*passed), *command]
         with (self.folder / "errors.txt").open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
-                *command, cwd=self.folder, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=errors
+                *command,
+                cwd=self.folder,
+                env=self._environment,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                pass_fds=passed,
             )
         assert self._process.stdout is not None
         line = (await self._process.stdout.readline()).decode()

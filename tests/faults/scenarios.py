@@ -23,6 +23,7 @@ from .client import Reader, narrow, narrow_session, session
 from .exhaustion import EXHAUSTION
 from .house import House, Outcome, Scenario, house, undoubled, until
 from .process import Node
+from .restarts import RESTARTS
 from .upstream import BREAKS, Upstream, text_of
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
@@ -528,6 +529,7 @@ SCENARIOS: dict[Scenario, tuple[int, int]] = {  # size in tests, and in the long
     hostile: (1, 1),
     lossy: (5, 50),
     **EXHAUSTION,
+    **RESTARTS,
 }
 NEEDS: dict[Scenario, tuple[Callable[[], bool], str]] = {
     **dict.fromkeys((clock_back, clock_forward, clock_jumps), (FAKETIME.exists, "libfaketime: make test-services")),

@@ -9,14 +9,25 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from server import CHAT, EVENT_STREAM, QUESTION, STREAM, Reader, WatchedLibrary, data, never, serving
+from server import (
+    CHAT,
+    EVENT_STREAM,
+    QUESTION,
+    STREAM,
+    BlockingEmbedder,
+    Reader,
+    WatchedLibrary,
+    data,
+    never,
+    serving,
+)
 
 from zantara_stream import app as composition
 from zantara_stream import serving as service
@@ -29,6 +40,7 @@ from zantara_stream.generation.extractive import ExtractiveAnswerer
 from zantara_stream.parts import make_answerer
 from zantara_stream.retrieval.steady import SWITCH_INTERVAL
 from zantara_stream.serving import make_runner, serve
+from zantara_stream.supervisor import Supervisor
 from zantara_stream.testing import ScriptedAnswerer, read_events
 
 ADDRESS = re.compile(r"http://\S+:[0-9]+")
@@ -47,11 +59,11 @@ def found_address(line: str) -> str:
 class Running:
     """`serve`, running in a task, over a small index and with a scripted model."""
 
-    def __init__(self, settings: Settings, library: WatchedLibrary) -> None:
+    def __init__(self, settings: Settings, library: WatchedLibrary, supervisor: Supervisor | None) -> None:
         self._lines: asyncio.Queue[str] = asyncio.Queue()
         self.apps: list[web.Application] = []  # that were made for it
         self.library = library
-        self.task = asyncio.create_task(serve(settings, self._lines.put_nowait))
+        self.task = asyncio.create_task(serve(settings, self._lines.put_nowait, supervisor))
 
     def made(self, app: web.Application) -> web.Application:
         """Remember that application."""
@@ -74,10 +86,15 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    index: Path, monkeypatch: pytest.MonkeyPatch, answerer: ScriptedAnswerer, **settings: Any
+    index: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answerer: ScriptedAnswerer,
+    supervisor: Supervisor | None = None,
+    embedder: BlockingEmbedder | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
     """A server that `serve` runs."""
-    library = WatchedLibrary(index)
+    library = WatchedLibrary(index) if embedder is None else WatchedLibrary(index, lambda folder: embedder)
     monkeypatch.setattr(composition, "make_library", lambda settings: library)
     monkeypatch.setattr(composition, "make_answerer", lambda settings: answerer)
     make = composition.create_app
@@ -88,7 +105,7 @@ async def running(
 
     monkeypatch.setattr(service, "create_app", made)
     settings = {"port": 0, "journal": MEMORY, "database_url": MEMORY, **settings}
-    server = Running(Settings(index=index, **settings), library)
+    server = Running(Settings(index=index, **settings), library, supervisor)
     try:
         yield server
     finally:
@@ -129,6 +146,105 @@ async def test_a_stopping_server_takes_no_new_questions_and_finishes_the_running
     assert len(answerer.prompts) == 1
 
 
+class Held(Supervisor):
+    """A supervisor that holds a listening socket, and passes it to one process after the other."""
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__({})
+        self.listening = socket.create_server((host, 0))
+        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
+        self.told: list[str] = []
+
+    def sockets(self) -> list[socket.socket]:
+        """It, as the next process has it."""
+        self.passed = self.listening.dup()
+        return [self.passed]
+
+    def tell(self, state: str) -> None:
+        """Note it."""
+        self.told.append(state)
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    """One on loopback."""
+    made = Held()
+    yield made
+    made.listening.close()
+
+
+async def test_who_connects_while_it_stops_is_served_by_the_next_one(
+    small_index: Path, monkeypatch: pytest.MonkeyPatch, held: Held
+) -> None:
+    answerer = ScriptedAnswerer("a", gate := asyncio.Event(), "b")
+    async with running(small_index, monkeypatch, answerer, held) as server, ClientSession() as session:
+        assert found_address(await server.line()) == held.url
+        reader = Reader(await session.get(held.url + STREAM, params={"query": QUESTION}))
+        await reader.next()
+        async with session.get(f"{held.url}/health") as response:
+            assert "close" not in response.headers.get("Connection", "")
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert "Stopping" in await server.line()
+        # A connection that is there is answered, and told to come again on another one.
+        kept = asyncio.create_task(session.post(held.url + CHAT, json={"query": QUESTION + " Really?"}))
+        async with ClientSession() as elsewhere:
+            later = asyncio.create_task(elsewhere.get(held.url + STREAM, params={"query": QUESTION}))
+            while len(answerer.prompts) < 2:  # noqa: ASYNC110 (it is the server's)
+                await asyncio.sleep(0.01)
+            gate.set()
+            assert "b" in await reader.text()
+            async with await kept as response:
+                assert (response.status, response.headers["Connection"]) == (200, "close")
+                assert (await response.json())["response"] == "ab"
+            await server.task
+            assert not later.done()
+            async with running(small_index, monkeypatch, answerer, held) as following:
+                await following.line()
+                assert await Reader(await later).text() == "ab"
+    assert held.told == ["READY=1", "STOPPING=1", "READY=1"]
+
+
+async def test_who_waits_at_a_socket_that_is_passed_waits_for_the_index(
+    small_index: Path, monkeypatch: pytest.MonkeyPatch, held: Held
+) -> None:
+    slow = BlockingEmbedder(armed=True)
+    async with (
+        running(small_index, monkeypatch, ScriptedAnswerer("a"), held, slow) as server,
+        ClientSession() as session,
+    ):
+        early = asyncio.create_task(session.get(f"{held.url}/ready"))
+        await asyncio.sleep(0.3)
+        assert not early.done()
+        assert held.told == []
+        slow.go.set()
+        async with await early as response:
+            assert response.status == 200
+        await server.line()
+
+
+async def test_who_waits_at_a_socket_does_not_wait_for_ever(
+    small_index: Path, monkeypatch: pytest.MonkeyPatch, held: Held, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(service, "OPENING", 0.1)
+    slow = BlockingEmbedder(armed=True)
+    async with running(small_index, monkeypatch, ScriptedAnswerer("a"), held, slow), ClientSession() as session:
+        async with session.get(f"{held.url}/ready") as response:
+            assert (response.status, (await response.json())["code"]) == (503, "index_unavailable")
+        slow.go.set()
+    assert "the index is not open after 0.1 seconds" in caplog.text
+
+
+async def test_a_socket_that_others_can_reach_is_refused_as_an_address_is(
+    small_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_to_all = Held("0.0.0.0")
+    async with running(small_index, monkeypatch, ScriptedAnswerer("a"), open_to_all) as server:
+        with pytest.raises(ConfigError, match=r"The socket at 0\.0\.0\.0 can be reached by others"):
+            await server.line()
+    open_to_all.listening.close()
+    open_to_all.passed.close()
+
+
 async def test_it_does_not_start_where_others_could_ask_without_being_known(
     small_index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +265,7 @@ async def test_the_collaborators_are_read_again_when_it_is_told_so(
         file.write_text(f"[[collaborator]]\nid='m'\nemail='made@example.com'\nname='Made'\nnickname='{nickname}'\n")
 
     write("First")
-    settings = {"trust_email": True, "collaborators": file}
+    settings: dict[str, Any] = {"trust_email": True, "collaborators": file}
     async with running(small_index, monkeypatch, answerer, **settings) as server, ClientSession() as session:
         url = found_address(await server.line())
         await server.library.opened.wait()

@@ -75,6 +75,7 @@ class Answers:
         self.journal = journal
         self.lifetimes = lifetimes or Lifetimes()
         self.draining = False
+        self._admitting = True
         self._produce = produce
         self._model = model
         self._ended = ended
@@ -87,7 +88,7 @@ class Answers:
 
     def admit(self) -> None:
         """Raise `NotNow` where a new answer would be refused."""
-        if self.draining:
+        if not self._admitting:
             raise Draining
         if self.journal.problem:
             raise JournalUnavailable
@@ -273,15 +274,18 @@ class Answers:
             with suppress(TimeoutError):
                 await asyncio.wait_for(answer.log.ended(), within)
 
-    async def drain(self, seconds: float) -> None:
-        """Take no new answers, let the running ones finish within `seconds`, then hand the rest over."""
-        self.draining = True
+    async def drain(self, seconds: float, *, admitting: bool = False) -> None:
+        """Let running answers finish within `seconds`, then hand the rest over.
+
+        New ones are refused, unless whoever asks has nobody else to ask.
+        """
+        self.draining, self._admitting = True, admitting
         DRAINING.set(1)
-        waiting = [asyncio.create_task(answer.log.ended()) for answer in self._running]
-        if waiting:
-            _, unfinished = await asyncio.wait(waiting, timeout=seconds)
-            for task in unfinished:
-                task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while running := [answer for answer in self._running if not answer.log.over]:
+                    await asyncio.gather(*(answer.log.ended() for answer in running))
+        self._admitting = False
         await self._hand_over()
 
     async def _hand_over(self) -> None:

@@ -68,6 +68,7 @@ class Library:
         self._opening = asyncio.Lock()
         self._woken = asyncio.Event()
         self.ready = asyncio.Event()  # set once there is a build that is served
+        self.tried = asyncio.Event()  # set once it was opened or refused
         self.refused = ""  # why the build that is current by name is not served
 
     @property
@@ -81,6 +82,7 @@ class Library:
         """Open the index; where that fails, `current` says why."""
         with suppress(IndexUnavailable):
             await self.reload()
+        self.tried.set()
 
     async def serve(self, every: float = WATCHED) -> None:
         """Open the index, then take up each build that is made current, until cancelled."""

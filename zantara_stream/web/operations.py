@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from ..answers.answers import Answers
-from ..errors import RequestError
+from ..errors import Draining, RequestError
 from ..metrics import EXPOSITION_TYPE, exposition
 from ..people.store import Store
 from ..pipeline import Pipeline
@@ -29,6 +29,8 @@ class Operations:
     async def ready(self, request: web.Request) -> web.Response:
         """Whether a question asked now would be answered; the reason where not."""
         try:
+            if self._answers.draining:
+                raise Draining
             self._answers.admit()
             self._store.check()
             build = self._pipeline.check()
