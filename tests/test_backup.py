@@ -146,7 +146,7 @@ def test_only_its_owner_reads_a_backup_and_its_manifest_tells_what_it_holds(kept
     assert {mode(path) for path in made.iterdir()} == {0o600}
     assert (made / "answers.db").read_bytes()[18:20] == b"\1\1"  # no WAL file belongs to it
     said = json.loads((made / "manifest.json").read_text())
-    assert {name: file["schema"] for name, file in said["files"].items()} == {"answers.db": "2", "people.db": "0001"}
+    assert {name: file["schema"] for name, file in said["files"].items()} == {"answers.db": "2", "people.db": "0002"}
     assert said["files"]["people.db"]["bytes"] == (made / "people.db").stat().st_size
 
 

@@ -59,6 +59,8 @@ DEFAULTS: dict[str, Any] = {
     "traces": False,
     "rate_limit": 60,
     "max_streams": 100,
+    "daily_tokens": None,
+    "daily_tokens_person": None,
     "trusted_proxies": (),
 }
 
@@ -117,6 +119,8 @@ GOOD: list[tuple[str, str, Any]] = [
     ("rate_limit", "Off", None),
     ("rate_limit", "5", 5),
     ("max_streams", "3", 3),
+    ("daily_tokens", "5000000", 5_000_000),
+    ("daily_tokens_person", "100000", 100_000),
     ("trusted_proxies", "127.0.0.1, 10.0.0.0/8,::1", ("127.0.0.1/32", "10.0.0.0/8", "::1/128")),
 ]
 
@@ -206,6 +210,8 @@ BAD: list[tuple[str, str, str]] = [
     ("traces", "yes", "true or false"),
     ("rate_limit", "0", "a whole number from 1 to 1000000, or off"),
     ("max_streams", "0", "a whole number from 1"),
+    ("daily_tokens", "1e6", "a whole number from 1 to 1000000000000, or off"),
+    ("daily_tokens_person", "0", "a whole number from 1 to 1000000000000, or off"),
     ("trusted_proxies", "proxy", "IP addresses and networks"),
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,12 @@ async def test_an_answer_that_broke_off_and_is_gone_on_with_counts_as_a_retry(
 
 def claude(api: MessagesAPI) -> ClaudeAnswerer:
     """One that counts what it pays for."""
-    return ClaudeAnswerer(options=ClaudeOptions(api_key="test", base_url=api.url, retries=0, paid=Prices().count))
+    prices = Prices()
+
+    def paid(model: str, usage: Mapping[str, int], owner: str) -> None:
+        prices.count(model, usage)
+
+    return ClaudeAnswerer(options=ClaudeOptions(api_key="test", base_url=api.url, retries=0, paid=paid))
 
 
 async def test_tokens_are_counted_with_what_they_cost(small_index: Path) -> None:

@@ -132,14 +132,18 @@ def networks(value: str) -> tuple[str, ...]:
         raise ValueError("IP addresses and networks such as 127.0.0.1 or 10.0.0.0/8, separated by commas") from None
 
 
-def rate(value: str) -> int | None:
-    """How many a minute; None for any number."""
-    if value.strip().lower() == "off":
-        return None
-    try:
-        return whole(1, 1_000_000)(value)
-    except ValueError as error:
-        raise ValueError(f"{error}, or off") from None
+def whole_or_off(low: int, high: int) -> Callable[[str], int | None]:
+    """A whole number of that range; None for `off`, where there is no limit."""
+
+    def parse(value: str) -> int | None:
+        if value.strip().lower() == "off":
+            return None
+        try:
+            return whole(low, high)(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or off") from None
+
+    return parse
 
 
 def is_loopback(address: str) -> bool:

@@ -15,7 +15,7 @@ from aiohttp.hdrs import CONNECTION
 from .answers.answers import Answers
 from .answers.tending import tend
 from .config import Settings
-from .errors import JournalUnavailable
+from .errors import JournalUnavailable, StoreUnavailable
 from .generation.answerer import Answerer
 from .measuring import expect, measure_loop
 from .parts import People, make_answerer, make_answers, make_library, make_people, make_recording, make_traces
@@ -55,8 +55,9 @@ def create_app(
     settings: Settings, *, library: Library | None = None, answerer: Answerer | None = None
 ) -> web.Application:
     """The application; its index is opened in the background once it has started. Raises `ConfigError`."""
-    library, answerer = library or make_library(settings), answerer or make_answerer(settings)
-    pipeline, people = Pipeline(library, answerer), make_people(settings)
+    library, people = library or make_library(settings), make_people(settings)
+    answerer = answerer or make_answerer(settings, spend=people.spending.spend)
+    pipeline = Pipeline(library, answerer)
     recording = make_recording(settings, people, answerer)
     traces = make_traces(settings)
     answers = make_answers(settings, pipeline, recording, traces)
@@ -71,7 +72,7 @@ def create_app(
     app[IDLE] = idle
     app[ANSWERS], app[LIBRARY], app[PEOPLE], app[RECORDING] = answers, library, people, recording
     limits = Limits(settings.rate_limit, settings.max_streams, Addresses(settings.trusted_proxies))
-    chat = Chat(answers, pipeline, connections, authentication, limits)
+    chat = Chat(answers, pipeline, connections, authentication, limits, people.spending)
     by_id = AnswersById(answers, connections, authentication)
     _questions(app, limits, chat, by_id, Search(library), Ratings(answers, people.feedback))
     _account(app, limits, Account(people.conversations, people.memory, people.tickets, settings.memory))
@@ -80,7 +81,10 @@ def create_app(
     policy.install(app)
     app.on_response_prepare.append(_close_when_draining)
     tending = partial(tend, answers, settings.lease / 4, pipeline.check)
-    _lifetime(app, [measure_loop, connections.beat, library.serve, tending, recording.run, people.store.tend])
+    _lifetime(
+        app,
+        [measure_loop, connections.beat, library.serve, tending, recording.run, people.store.tend, people.spending.run],
+    )
     app.on_cleanup.append(lambda _: pipeline.close())
     if traces is not None:
         app.on_cleanup.append(lambda _: asyncio.to_thread(traces.close))
@@ -182,7 +186,10 @@ async def _people(app: web.Application) -> AsyncIterator[None]:
     if people.keys is not None:
         await people.keys.load()
     await people.store.open()
+    await people.spending.keep()  # what was spent today before this start
     yield
+    with suppress(StoreUnavailable):
+        await people.spending.keep()
     await people.store.close()
 
 

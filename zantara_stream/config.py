@@ -181,13 +181,28 @@ class Settings:
     )
     rate_limit: int | None = _setting(
         60,
-        allowed.rate,
+        allowed.whole_or_off(1, 1_000_000),
         "questions a minute",
         "questions of one person, or of one address where nobody is known, and `off` for any number; "
         "this machine itself may ask as it likes",
     )
     max_streams: int = _setting(
         100, allowed.whole(1, 1_000_000), "connections", "streams open at once of one person or address"
+    )
+    daily_tokens: int | None = _setting(
+        None,
+        allowed.whole_or_off(1, 10**12),
+        "tokens",
+        "tokens of models that may be paid on one day (UTC), in all, and `off` for any number; what is being written "
+        "then is finished",
+        "off",
+    )
+    daily_tokens_person: int | None = _setting(
+        None,
+        allowed.whole_or_off(1, 10**12),
+        "tokens",
+        "the same of one person, where people are known",
+        "off",
     )
     trusted_proxies: tuple[str, ...] = _setting(
         (),

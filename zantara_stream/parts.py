@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from .people.feedback import Feedbacks
 from .people.identity import Tokens
 from .people.keys import Keys, make_keys
 from .people.memory import Memory
+from .people.spending import Spending
 from .people.store import Store
 from .people.tickets import Tickets
 from .pipeline import Pipeline, Question
@@ -47,8 +48,15 @@ def make_library(settings: Settings) -> Library:
     return Library(settings.index, model=model_name(settings.embedding_model), load_reranker=reranker)
 
 
-def make_answerer(settings: Settings, environment: Mapping[str, str] = os.environ) -> Answerer:
-    """The answerer that the settings and the SDK's own variables name. Raises `ConfigError`."""
+def make_answerer(
+    settings: Settings,
+    environment: Mapping[str, str] = os.environ,
+    spend: Callable[[str, int], object] = lambda owner, tokens: None,
+) -> Answerer:
+    """The answerer that the settings and the SDK's own variables name; `spend` hears of whom tokens are paid for.
+
+    Raises `ConfigError`.
+    """
     key = environment.get("ANTHROPIC_API_KEY") or environment.get("ANTHROPIC_AUTH_TOKEN")
     if settings.model == (EXTRACTIVE,) or not (settings.model or key):
         return ExtractiveAnswerer()
@@ -60,13 +68,19 @@ def make_answerer(settings: Settings, environment: Mapping[str, str] = os.enviro
     from .generation.claude import DEFAULT_MODEL, ClaudeAnswerer, ClaudeOptions
     from .generation.prices import Prices
 
+    prices = Prices(settings.prices)
+
+    def paid(model: str, usage: Mapping[str, int], owner: str) -> None:
+        prices.count(model, usage)
+        spend(owner, sum(usage.values()))
+
     # A local server asks for no key, but the SDK does.
     options = ClaudeOptions(
         api_key=None if key else "none",
         silence=settings.token_timeout,
         first_token=settings.first_token_timeout,
         connect=settings.connect_timeout,
-        paid=Prices(settings.prices).count,
+        paid=paid,
     )
     names = settings.model or (DEFAULT_MODEL,)
     return Chain([ExtractiveAnswerer() if name == EXTRACTIVE else ClaudeAnswerer(name, options) for name in names])
@@ -88,6 +102,7 @@ class People:
     memory: Memory
     tickets: Tickets
     feedback: Feedbacks
+    spending: Spending
     collaborators: CollaboratorsFile
     keys: Keys | None
     tokens: Tokens | None
@@ -108,6 +123,7 @@ def make_people(settings: Settings) -> People:
         Memory(store),
         Tickets(store, settings.retention),
         Feedbacks(store),
+        Spending(store, settings.daily_tokens, settings.daily_tokens_person),
         CollaboratorsFile(settings.collaborators),
         keys,
         Tokens(keys, settings.jwt_issuer, settings.jwt_audience) if keys is not None else None,

@@ -54,10 +54,10 @@ def main() -> None:
     if claude_at := os.environ.get("ANTHROPIC_BASE_URL"):
         options = claude.ClaudeOptions(api_key="test", base_url=claude_at, silence=1.5)
 
-        def answerer(*_: object) -> Answerer:
+        def answerer(*_: object, **__: object) -> Answerer:
             return claude.ClaudeAnswerer("claude-haiku-4-5", options)
 
-        app.make_answerer = answerer  # type: ignore[assignment,attr-defined]
+        app.make_answerer = answerer  # type: ignore[attr-defined]
     else:
         parts.ExtractiveAnswerer = Paced  # type: ignore[attr-defined]
 

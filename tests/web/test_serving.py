@@ -96,7 +96,7 @@ async def running(
     """A server that `serve` runs."""
     library = WatchedLibrary(index) if embedder is None else WatchedLibrary(index, lambda folder: embedder)
     monkeypatch.setattr(composition, "make_library", lambda settings: library)
-    monkeypatch.setattr(composition, "make_answerer", lambda settings: answerer)
+    monkeypatch.setattr(composition, "make_answerer", lambda settings, **_: answerer)
     make = composition.create_app
     server: Running
 

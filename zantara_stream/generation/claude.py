@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import anthropic
 import httpx2
@@ -47,6 +47,12 @@ _LEFT_OUT = {
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)  # no JSON, or none of the API's shape
 
 
+class Paid(Protocol):
+    """Is told of each request which model it was, its tokens by kind, and for whom it was ("" for nobody known)."""
+
+    def __call__(self, model: str, usage: Mapping[str, int], owner: str) -> object: ...
+
+
 @dataclass(slots=True)
 class ClaudeOptions:
     """How the provider is reached; `None` leaves it to the SDK's own environment variables."""
@@ -57,7 +63,7 @@ class ClaudeOptions:
     retries: int = RETRIES
     first_token: float = FIRST_TIMEOUT
     connect: float = CONNECT_TIMEOUT
-    paid: Callable[[str, Mapping[str, int]], object] = lambda model, usage: None  # told of each request's tokens
+    paid: Paid = lambda model, usage, owner: None
 
 
 class ClaudeAnswerer:
@@ -92,7 +98,7 @@ class ClaudeAnswerer:
             message.begin(shown=not asked["prefill"], marked=bool(prompt.hits) and not asked["citations"])
             return response
 
-        return _parts(message, begin, self._paid, patience.heard)
+        return _parts(message, begin, partial(self._paid, owner=prompt.person.key), patience.heard)
 
     async def write(
         self,
@@ -116,7 +122,7 @@ class ClaudeAnswerer:
             response, _ = await self._open(stack, {"schema": schema is not None}, request)
             return response
 
-        async with aclosing(_parts(message, begin, self._paid)) as parts:
+        async with aclosing(_parts(message, begin, partial(self._paid, owner=""))) as parts:
             text = "".join([part async for part in parts if isinstance(part, str)])
         return text, message.finish()
 

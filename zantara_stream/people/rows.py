@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,6 +27,15 @@ async def upsert(connection: AsyncConnection, table: Table, **values: Any) -> No
     others = {name: value for name, value in values.items() if name not in keys}
     insert = dialect.insert(table).values(values)
     await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=others))
+
+
+async def accumulate(connection: AsyncConnection, table: Table, column: Column[int], **values: Any) -> None:
+    """Insert a row, or add the column's value to that of the one that is there."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(table).values(values)
+    keys = [key.name for key in table.primary_key]
+    more = {column.name: column + insert.excluded[column.name]}
+    await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=more))
 
 
 def storable(value: T) -> T:

@@ -6,13 +6,14 @@
     turns           a question and its answer, by the answer's id; one without an end is being written
     tickets         one-time passes, by their digest
     feedback        what was thought of an answer, with the answer
+    spending        tokens that were paid on a day (days since 1970, UTC), of a person, and of all under ""
 
 Times are unix seconds. `migrations/` makes these tables; a test compares both.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Double, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text
 
 METADATA = MetaData()
 
@@ -95,4 +96,12 @@ feedback = Table(
     Column("text", Text, nullable=False),
     Column("details", JSON, nullable=False),
     Index("feedback_given", "given"),
+)
+
+spending = Table(
+    "spending",
+    METADATA,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("owner", KEY, primary_key=True),
+    Column("tokens", BigInteger, nullable=False),
 )

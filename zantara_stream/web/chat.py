@@ -11,6 +11,7 @@ from ..answers.answers import Answers, Asked
 from ..answers.events import to_json
 from ..answers.fold import Folded, fold, offset_after
 from ..errors import AnswerExpired, InvalidRequest
+from ..people.spending import Spending
 from ..people.tickets import Ticket
 from ..pipeline import Pipeline, Question
 from .asker import TICKET, asker
@@ -31,12 +32,14 @@ class Chat:
         connections: Connections,
         authentication: Authentication,
         limits: Limits,
+        spending: Spending,
     ) -> None:
         self._answers = answers
         self._pipeline = pipeline
         self._connections = connections
         self._authentication = authentication
         self._limits = limits
+        self._spending = spending
 
     async def probe(self, request: web.Request) -> web.Response:
         """The headers of a stream; nothing is generated."""
@@ -58,6 +61,7 @@ class Chat:
     def _admit(self, request: web.Request) -> None:
         """Refuse a new answer: one that exists costs nothing more, and is nobody's limit."""
         self._pipeline.check()
+        self._spending.admit(asker(request).key)
         self._limits.ask(request)
 
     async def _found(self, request: web.Request, event_id: str) -> tuple[Answer, int]:
