@@ -10,18 +10,20 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from zantara_stream import cli
-from zantara_stream.config import load_settings
+from zantara_stream.config import Settings, load_settings, variable
 from zantara_stream.retrieval import builder
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy" / "systemd"
 SERVICES = sorted(path.name for path in DEPLOY.glob("*.service"))
 TIMERS = sorted(path.name for path in DEPLOY.glob("*.timer"))
 ANALYZE = Path("/usr/bin/systemd-analyze")
+CURRENT = "/opt/zantara-stream/current"
 MOST = 2.0  # of systemd's exposure, from 0 to 10
 PR_SET_MDWE = 65  # prctl(2), Linux 6.3 and later: what MemoryDenyWriteExecute= comes to
 
@@ -35,8 +37,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("machine")
     shutil.copytree("/lib/systemd/system", root / "lib/systemd/system", symlinks=True)
     shutil.copytree(DEPLOY, root / "etc/systemd/system")
-    for command in ("opt/zantara-stream/current/.venv/bin/python", "bin/kill"):
-        (root / command).parent.mkdir(parents=True)
+    for command in (f"{CURRENT[1:]}/.venv/bin/python", "bin/kill", "bin/sh"):
+        (root / command).parent.mkdir(parents=True, exist_ok=True)
         (root / command).write_text("#!/bin/sh\n")
         (root / command).chmod(0o755)
     return root
@@ -71,6 +73,18 @@ def test_a_line_that_systemd_does_not_understand_is_found(machine: Path) -> None
     unit.unlink()
 
 
+def test_the_user_and_the_folders_are_made(machine: Path) -> None:
+    for name, folder in (("sysusers", "sysusers.d"), ("tmpfiles", "tmpfiles.d")):
+        (machine / "etc" / folder).mkdir()
+        shutil.copy(DEPLOY / f"{name}.conf", machine / "etc" / folder / "zantara-stream.conf")
+    subprocess.run(["systemd-sysusers", f"--root={machine}"], check=True)
+    assert "zantara-stream" in (machine / "etc/passwd").read_text()
+    if os.geteuid() != 0:
+        return  # who is not root makes nobody's folders
+    subprocess.run(["systemd-tmpfiles", f"--root={machine}", "--create", "zantara-stream.conf"], check=True)
+    assert (machine / "etc/zantara-stream/credentials").stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize("timer", TIMERS)
 def test_a_timer_has_a_service_and_a_time(machine: Path, timer: str) -> None:
     text = (DEPLOY / timer).read_text()
@@ -86,12 +100,16 @@ def _commands() -> list[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize(("service", "command"), _commands())
 def test_a_command_is_one_of_ours(service: str, command: list[str]) -> None:
+    if command[0] == "/bin/sh":
+        command = shlex.split(
+            command[2].replace('"$$(readlink -f /opt/zantara-stream/current)"', CURRENT)[len("exec ") :]
+        )
     python, *words = command
-    assert python == "/opt/zantara-stream/current/.venv/bin/python"
+    assert python == f"{CURRENT}/.venv/bin/python"
     if words[:2] == ["-m", "zantara_stream"]:
         assert isinstance(cli._parser().parse_args(words[2:]), argparse.Namespace)
         return
-    script = Path(words[0]).relative_to("/opt/zantara-stream/current")
+    script = Path(words[0]).relative_to(CURRENT)
     assert (DEPLOY.parent.parent / script).exists()
     assert builder._parser().parse_args(words[1:]).documents == Path("/srv/zantara-stream/documents")
 
@@ -109,6 +127,16 @@ def test_the_settings_can_be_used_with_and_without_what_is_commented_out() -> No
         settings = load_settings(given)
         assert settings.hosts == {"answers.example.com"}
         assert settings.drain < 45, "TimeoutStopSec is 45"
+
+
+def test_the_runbook_names_what_there_is() -> None:
+    text = (DEPLOY.parent.parent / "docs" / "operations.md").read_text(encoding="utf-8")
+    units = set(re.findall(r"zantara-stream[\w-]*\.(?:service|socket|timer)", text))
+    assert units == {path.name for path in DEPLOY.glob("zantara-stream*.*")}
+    for copied in re.findall(r"^cp (?:-r )?(.+) \S+$", text, re.MULTILINE):
+        for pattern in copied.split():
+            assert list(DEPLOY.glob(Path(pattern).name)), pattern
+    assert {name for name in re.findall(r"ZANTARA_[A-Z_]+", text)} <= {variable(f.name) for f in fields(Settings)}
 
 
 def _no_new_code() -> None:

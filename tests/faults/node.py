@@ -4,6 +4,7 @@ python tests/faults/node.py INDEX PORT        (settings from the environment; th
 
 FAULTS_WRITE_DEADLINE   seconds that a reader may take to accept what it is sent
 FAULTS_USER_TIMEOUT     seconds that what was sent may stay unacknowledged
+FAULTS_MODELS           the models, in the order in which they are asked
 FAULTS_PACE             seconds from part to part of an answer that is quoted from the documents
 
 SIGUSR2 blocks its event loop for `BLOCKED` seconds.
@@ -25,6 +26,7 @@ from zantara_stream import app, parts, serving
 from zantara_stream.config import Settings, load_settings
 from zantara_stream.generation import claude
 from zantara_stream.generation.answerer import Answerer, Part, Prompt
+from zantara_stream.generation.chain import Chain
 from zantara_stream.generation.extractive import ExtractiveAnswerer
 from zantara_stream.retrieval.library import Library
 from zantara_stream.supervisor import Supervisor
@@ -55,7 +57,8 @@ def main() -> None:
         options = claude.ClaudeOptions(api_key="test", base_url=claude_at, silence=1.5)
 
         def answerer(*_: object, **__: object) -> Answerer:
-            return claude.ClaudeAnswerer("claude-haiku-4-5", options)
+            made = [claude.ClaudeAnswerer(model, options) for model in os.environ["FAULTS_MODELS"].split(",")]
+            return made[0] if len(made) == 1 else Chain(made)
 
         app.make_answerer = answerer  # type: ignore[attr-defined]
     else:

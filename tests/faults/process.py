@@ -33,6 +33,7 @@ class Node:
         claude_at: str = "",
         write_deadline: float = 2,
         user_timeout: float = 12,
+        models: str = "claude-haiku-4-5",
         **settings: object,
     ) -> None:
         self.folder = folder
@@ -51,6 +52,7 @@ class Node:
             "ZANTARA_HEARTBEAT": "1",
             "FAULTS_WRITE_DEADLINE": str(write_deadline),
             "FAULTS_USER_TIMEOUT": str(user_timeout),
+            "FAULTS_MODELS": models,
             "FAULTS_PACE": "0.1",
             **({"ANTHROPIC_BASE_URL": claude_at} if claude_at else {}),
             **{f"ZANTARA_{name.upper()}": str(value) for name, value in settings.items()},

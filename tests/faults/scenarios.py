@@ -159,6 +159,29 @@ async def always_refused(folder: Path, index: Path, size: int) -> Outcome:
         return outcome
 
 
+async def fallen_back(folder: Path, index: Path, size: int) -> Outcome:
+    """Row 8: the first model stays overloaded: the next of the chain answers, and says so."""
+    first, second = "claude-haiku-4-5", "claude-haiku-5-5"
+    async with house(folder, index, models=f"{first},{second}") as h:
+        h.upstream.overloaded = first
+        for _ in range(2):
+            await asyncio.gather(*h.ask(size))
+        outcome = Outcome("8", "the first model of two answers 529 each time", 2 * size, 2 * size)
+        outcome.requests = h.upstream.requests
+        journal = checker.journalled(h.node.journal)
+        for reader in h.readers:
+            outcome.problems += checker.problems(reader.received, journal)
+            outcome.need(checker.text(reader.received) == text_of(reader.query), "another text")
+            tries = h.upstream.begun[reader.query]
+            outcome.need(tries in (1, 4), f"{tries} requests: three of the first model, or none, and one of the next")
+            *_, (_, _, end) = checker.blocks(b"".join(reader.received))
+            outcome.need(end.get("model") == second, f"ends with {end}")
+        spared = sum(h.upstream.begun[reader.query] == 1 for reader in h.readers)
+        outcome.need(spared >= size, f"only {spared} without a request to a model that has just failed {size} times")
+        outcome.notes = f"all by the second; {spared} without asking the first, which is left alone for a while"
+        return outcome
+
+
 async def always_broken(folder: Path, index: Path, size: int) -> Outcome:
     """Row 9: a model that always breaks: one retryable error after bounded tries, and the partial text kept."""
     async with house(folder, index) as h:
@@ -517,6 +540,7 @@ SCENARIOS: dict[Scenario, tuple[int, int]] = {  # size in tests, and in the long
     halved: (2, 20),
     refused: (2, 50),
     always_refused: (2, 50),
+    fallen_back: (5, 50),
     upstream_breaks: (1, 10),
     always_broken: (2, 20),
     abandoned: (3, 50),

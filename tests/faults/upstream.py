@@ -41,6 +41,7 @@ class Upstream:
         self.continued: Counter[str] = Counter()  # requests for the rest of one
         self.left = 0  # closed by the client before their end
         self.refusals: tuple[int, ...] = ()  # status of the first requests of each question
+        self.overloaded = ""  # a model that answers 529 each time
         self.breaks: list[str] = []
         self.broken: dict[str, str] = {}  # how, by question
 
@@ -75,6 +76,8 @@ class Upstream:
             return _refused(400, "invalid_request_error")  # as the real one does; the second cannot happen there
         number = self.begun[question] + self.continued[question]
         (self.continued if written else self.begun)[question] += 1
+        if body["model"] == self.overloaded:
+            return _refused(529, "overloaded_error")
         if number < len(self.refusals):
             status = self.refusals[number]
             return _refused(status, "rate_limit_error" if status == 429 else "overloaded_error")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import os
 import re
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from messages_api import MessagesAPI, answer, http_error
 from server import ANSWERS_BY_ID, CHAT, EVENT_STREAM, PAGE, STREAM, Server, serving
 from sqlalchemy import text
@@ -199,6 +203,58 @@ async def test_what_is_no_proper_request_is_not_logged(
         answered = await server.raw(request_of % sent.encode())
         assert re.match(rb"HTTP/1\.[01] 4", answered)
         await finish(server, told)
+
+
+# ------------------------------------------------------------------------------------- everything that is written
+
+
+@asynccontextmanager
+async def process(index: Path, folder: Path, told: Told) -> AsyncIterator[str]:
+    """The address of a server in a process of its own; what it writes on its outputs is kept once it has ended."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("ZANTARA_", "ANTHROPIC_"))},
+        "PYTHONPATH": str(Path(__file__).parent.parent.parent),
+        "ZANTARA_INDEX": str(index),
+        "ZANTARA_PORT": "0",
+        "ZANTARA_LOG_FORMAT": "json",
+        "ZANTARA_LOG_LEVEL": "debug",
+        "ZANTARA_AUTH": "jwt",
+        "ZANTARA_JWT_SECRET": SECRET,
+        "ZANTARA_ADMIN_TOKEN": OPERATOR,
+    }
+    command = [sys.executable, "-m", "zantara_stream", "serve"]
+    with (folder / "out").open("w") as out, (folder / "errors").open("w") as errors:
+        running = await asyncio.create_subprocess_exec(*command, cwd=folder, env=environment, stdout=out, stderr=errors)
+        try:
+            while not (found := re.search(r"http://\S+:\d+", (folder / "out").read_text())):
+                assert running.returncode is None, (folder / "errors").read_text()
+                await asyncio.sleep(0.05)
+            yield found[0]
+        finally:
+            running.terminate()
+            assert await running.wait() == 0
+    told.said += [(folder / "out").read_text(), (folder / "errors").read_text()]
+
+
+async def test_a_process_writes_nothing_of_any_request_at_all(sample_index: Path, tmp_path: Path, told: Told) -> None:
+    """Every route, in lines of JSON, at the level that tells most, with the loggers of all packages."""
+    async with process(sample_index, tmp_path, told) as url, ClientSession() as session:
+        async with session.post(url + TICKETS, headers=bearer(GOOD)) as response:
+            told.secrets.add(issued := str((await response.json())["ticket"]))
+        statuses = set()
+        for method, path in routes():
+            for shown in (bearer(GOOD), bearer(FOREIGN[0]), bearer(OPERATOR)):
+                for query in (*QUERIES, {"query": QUESTION, "ticket": issued}):
+                    send = {"data": json.dumps(query)} if method == "POST" else {"params": query}
+                    async with session.request(method, url + path, headers=shown, **send) as response:
+                        await response.read()
+                        statuses.add(response.status)
+    assert {200, 400, 401, 403, 404} <= statuses
+    assert 500 not in statuses
+    lines = [json.loads(line) for line in (tmp_path / "errors").read_text().splitlines()]
+    assert {"ended"} <= {line["message"].partition(":")[0] for line in lines}, "what is worth a line has one"
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    logging.getLogger(__name__).info("so that there is a record")
 
 
 # --------------------------------------------------------------------------------------------------- what goes well
