@@ -3,9 +3,13 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := -m pip install --quiet --disable-pip-version-check
+# Every file of every package is held against its hash. Only torch, whose builds differ with what they run on, is held to
+# its version, with what its own build needs.
+HASHED := $(PIP) --no-deps --require-hashes --requirement
+OURSELVES := $(PIP) --no-build-isolation --constraint constraints.txt --editable
 
-.PHONY: run test check faults format test-services clean
+.PHONY: run test check faults format test-services lock audit sbom clean
 
 run: .venv/serving
 	@$(BIN)/python scripts/build_index.py documents || [ $$? -eq 3 ]
@@ -33,15 +37,49 @@ test-services:
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/serving: .venv/bin/python setup.cfg pyproject.toml constraints.txt
+.venv/serving: .venv/bin/python setup.cfg pyproject.toml constraints.txt requirements/serving.txt
 	@echo "Installing into .venv (a few minutes the first time)"
-	$(INSTALL) --editable '.[build]'
+	$(BIN)/python $(HASHED) requirements/serving.txt
+	$(BIN)/python $(OURSELVES) '.[build]'
 	@touch $@
 
-.venv/testing: .venv/serving clients/package-lock.json
-	$(INSTALL) --editable '.[build,test,tracing]'
+.venv/testing: .venv/serving requirements/testing.txt clients/package-lock.json
+	$(BIN)/python $(HASHED) requirements/testing.txt
+	$(BIN)/python $(OURSELVES) '.[build,test,tracing]'
 	cd clients && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
 	@touch $@
 
+# The lists of hashes anew, from setup.cfg and constraints.txt: after either has changed. Needs the package index.
+COMPILE := .venv-audit/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+    --custom-compile-command "make lock"
+# Left to torch's own build: it and, on Linux, what its GPU build runs on.
+WITHOUT_TORCH := $(foreach package,torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti \
+    nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver \
+    nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx,\
+    --no-emit-package $(package))
+
+lock: .venv-audit/ready
+	$(COMPILE) $(WITHOUT_TORCH) --constraint constraints.txt setup.cfg --extra build \
+	    --output-file requirements/serving.txt
+	$(COMPILE) $(WITHOUT_TORCH) --constraint constraints.txt setup.cfg --extra build --extra test --extra tracing \
+	    --output-file requirements/testing.txt
+	$(COMPILE) requirements/audit.in --output-file requirements/audit.txt
+
+# Known vulnerabilities of what is installed. Needs the service that knows them, so it is no part of `make check`.
+audit: .venv-audit/ready
+	.venv-audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements/serving.txt
+	cd clients && PATH="$(CURDIR)/$(BIN):$$PATH" npm audit
+
+# What a server is made of, as a CycloneDX file.
+sbom: .venv-audit/ready
+	.venv-audit/bin/cyclonedx-py requirements requirements/serving.txt --output-reproducible --of JSON \
+	    --output-file sbom.json
+	@echo "Written: sbom.json"
+
+.venv-audit/ready: requirements/audit.txt
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python $(HASHED) requirements/audit.txt
+	@touch $@
+
 clean:
-	rm -rf .venv clients/node_modules indexes/default
+	rm -rf .venv .venv-audit clients/node_modules indexes/default sbom.json
