@@ -106,14 +106,12 @@ def read_email(values: Mapping[str, Any]) -> str:
 
 def read_rating(values: Mapping[str, Any]) -> tuple[str, int, str]:
     """The id of an answer, its rating, and a comment."""
-    rating = values.get("rating")
-    if isinstance(rating, bool) or not isinstance(rating, int) or not 1 <= rating <= 5:
+    if (rating := _whole(values.get("rating"))) is None or not 1 <= rating <= 5:
         raise InvalidRequest("rating must be a whole number from 1 to 5.")
     comment = _string(values, "comment").strip()
     if len(comment) > COMMENT_LIMIT:
         raise TooLarge(f"comment has {len(comment):,} characters; at most {COMMENT_LIMIT:,} are allowed.")
-    answer = _string(values, "answer").strip()
-    if not answer:
+    if not (answer := _string(values, "answer").strip()):
         raise InvalidRequest("answer is missing; it is the id of the answer that is rated.")
     return answer, rating, comment
 
@@ -175,10 +173,17 @@ def read_query(values: Mapping[str, Any]) -> str:
 
 def read_limit(values: Mapping[str, Any]) -> int:
     """How many search results are wanted."""
-    limit = values.get("limit", 10)
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= RESULTS_LIMIT:
+    limit = _whole(values.get("limit", 10))
+    if limit is None or not 1 <= limit <= RESULTS_LIMIT:
         raise InvalidRequest(f"limit must be a whole number from 1 to {RESULTS_LIMIT}.")
     return limit
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number, as JSON has it: 4.0 is one, and true is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        return None
+    return int(value)
 
 
 def read_history(raw: Any) -> tuple[Turn, ...]:
