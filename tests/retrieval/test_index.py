@@ -314,7 +314,7 @@ def test_a_file_that_was_cut_off_is_refused(limit: int, kept: float, tmp_path: P
     VectorIndex.build(_vectors(1, 300), limit).save(file)
     whole = file.read_bytes()
     file.write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(IndexUnavailable, match=r"vectors\.faiss cannot be read; build the index again"):
+    with pytest.raises(IndexUnavailable, match=r"vectors\.faiss cannot be read .*; build the index again"):
         VectorIndex.load(file)
 
 
@@ -327,5 +327,5 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
         VectorIndex.load(file)
     for other in (faiss.IndexFlatL2(8), faiss.IndexHNSWFlat(8, 4, faiss.METRIC_INNER_PRODUCT)):
         faiss.write_index(other, str(file))
-        with pytest.raises(IndexUnavailable, match="is not a vector index of this program"):
+        with pytest.raises(IndexUnavailable, match="cannot be read \\(it is of another kind\\)"):
             VectorIndex.load(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import IndexUnavailable
 from .documents import Document
 from .passages import Passage
 
@@ -23,6 +25,20 @@ CREATE TABLE documents (
 CREATE TABLE passages (number INTEGER PRIMARY KEY, {", ".join(_COLUMNS)});
 CREATE INDEX passages_by_level ON passages (level);
 """
+
+
+def _schema(database: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    """Everything that a database has: a view or trigger that somebody put into it would be run by a search."""
+    return database.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+def _ours() -> list[tuple[str, str, str]]:
+    with closing(sqlite3.connect(":memory:")) as empty:
+        empty.executescript(_SCHEMA)
+        return _schema(empty)
+
+
+_OURS = _ours()
 
 
 def write_corpus(file: Path, documents: Iterable[Document], passages: Sequence[Passage]) -> None:
@@ -42,12 +58,17 @@ def write_corpus(file: Path, documents: Iterable[Document], passages: Sequence[P
 
 
 class Corpus:
-    """The stored documents and passages of one build; one thread at a time may ask it."""
+    """The stored documents and passages of one build; one thread at a time may ask it. Raises `IndexUnavailable`."""
 
     def __init__(self, file: Path) -> None:
         self._database = sqlite3.connect(
             f"{file.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
         )
+        try:
+            if _schema(self._database) != _OURS:
+                raise IndexUnavailable(f"{file} is not a corpus of this program; build the index again.")
+        except sqlite3.Error as error:
+            raise IndexUnavailable(f"The corpus {file} cannot be read ({error}); build the index again.") from error
         self._allowed: dict[int, NDArray[np.bool_] | None] = {}
 
     def passages(self, numbers: Sequence[int]) -> list[Passage]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..errors import IndexUnavailable
 from .encoder import Vectors
+from .faiss_file import check_file
 
 EXACT_LIMIT = 50_000  # vectors; above, looking at each takes longer than embedding the question
 TRAINED_ON, STEPS = 40, 6  # vectors a list, rounds of k-means; more of either took longer and found no more
@@ -71,11 +72,12 @@ class VectorIndex:
         Raises `IndexUnavailable` for a file that is none, or where it has fewer lists than `probes`.
         """
         try:
+            check_file(file)
             index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
-        except RuntimeError as error:
-            raise IndexUnavailable(f"The vector index {file} cannot be read; build the index again.") from error
-        if type(index) not in (faiss.IndexFlatIP, faiss.IndexIVFScalarQuantizer):
-            raise IndexUnavailable(f"{file} is not a vector index of this program; build the index again.")
+        except (OSError, ValueError, RuntimeError) as error:
+            raise IndexUnavailable(
+                f"The vector index {file} cannot be read ({error}); build the index again."
+            ) from error
         loaded = cls(index)
         if not 0 <= probes <= loaded._lists:
             raise IndexUnavailable(f"{file} has {loaded._lists} lists, of which {probes} cannot be searched.")

@@ -17,6 +17,8 @@ from bm25s.stopwords import STOPWORDS_EN_PLUS
 from numpy.typing import NDArray
 from stopwordsiso import has_lang, stopwords
 
+from ..errors import IndexUnavailable
+
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # it tells of its progress else
 K1, B = 1.0, 0.4  # passages are much of a length, and short ones are no better for it; docs/decisions/0015
 Term = frozenset[str]  # one word of a query, in the forms it may have in the index
@@ -81,6 +83,22 @@ def _stopwords(language: str) -> frozenset[str]:
     return frozenset(stopwords(language)) if has_lang(language) else frozenset()
 
 
+def _check_matrix(engine: bm25s.BM25) -> None:
+    """See that the scores are a sparse matrix, a column a word. Raises `ValueError`, and whatever its parts raise."""
+    data, rows, starts = (engine.scores[name] for name in ("data", "indices", "indptr"))
+    shapes = [(part.ndim, part.dtype.kind) for part in (data, rows, starts)]  # an archive in its place has none
+    sound = (
+        shapes == [(1, "f"), (1, "i"), (1, "i")]
+        and len(data) == len(rows) == starts[-1]
+        and starts[0] == 0
+        and bool((np.diff(starts) >= 0).all())
+        and (not len(rows) or 0 <= rows.min() <= rows.max() < engine.scores["num_docs"])
+        and all(type(n) is int and 0 <= n < len(starts) - 1 for word, n in engine.vocab_dict.items() if word)
+    )
+    if not sound:
+        raise ValueError("it is no matrix of words and texts")
+
+
 class LexicalIndex:
     """BM25 by Lucene's formula; `save` and `load` are inverses."""
 
@@ -101,8 +119,15 @@ class LexicalIndex:
 
     @classmethod
     def load(cls, folder: Path, languages: Sequence[str]) -> LexicalIndex:
-        """Read what `save` wrote for texts of those languages."""
-        return cls(bm25s.BM25.load(str(folder), mmap=True), languages)
+        """Read what `save` wrote for texts of those languages. Raises `IndexUnavailable`."""
+        try:
+            engine = bm25s.BM25.load(str(folder), mmap=True)
+            _check_matrix(engine)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise IndexUnavailable(
+                f"The lexical index {folder} cannot be read ({type(error).__name__}); build the index again."
+            ) from error
+        return cls(engine, languages)
 
     def save(self, folder: Path) -> None:
         """Write the index into a folder."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import IndexUnavailable
 from .corpus import Corpus
-from .encoder import Encoder, Vectors
+from .encoder import Description, Encoder, Vectors
 from .follow_up import Part, parts
 from .index import VectorIndex
 from .language import sure_language
@@ -36,6 +36,8 @@ class Build:
         """Check and open the build in `folder`. Raises `IndexUnavailable`."""
         manifest = Manifest.load(folder)
         check(folder, manifest)
+        described = Description.load(folder / ENCODER)  # before it is loaded: it may name a model to load in its place
+        check_model(manifest, described.model, described.sha256, described.dimensions)
         encoder = load_encoder(folder / ENCODER)
         check_model(manifest, encoder.name, encoder.sha256, encoder.dimensions)
         index = VectorIndex.load(folder / VECTORS, manifest.probes)

@@ -97,7 +97,7 @@ def shown(value: object) -> str:
     return text[:40] or "(empty)"
 
 
-class _Loader(yaml.SafeLoader):
+class _SafeLoader(yaml.SafeLoader):
     """YAML without aliases, which can be made to unfold without end, and without a key given twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -116,7 +116,7 @@ def read_yaml(text: str) -> object:
     """What a piece of YAML says. Raises `BadMetadata`."""
     _check_size(text)
     try:
-        return yaml.load(text, _Loader)
+        return yaml.load(text, _SafeLoader)
     except RecursionError:
         raise BadMetadata("is nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that no calendar has
