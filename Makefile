@@ -16,7 +16,7 @@ run: .venv/serving
 	@exec $(BIN)/python -m zantara_stream serve
 
 test: .venv/testing
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-fail-under=90
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-fail-under=90
 
 check: .venv/testing
 	$(BIN)/ruff format --check .

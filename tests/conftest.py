@@ -40,6 +40,19 @@ SMALL_CORPUS = {
 }
 
 
+SLOW = ("faults", "browser", "retrieval/test_b", "web/test_secrets", "deploy", "retrieval")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process is left with one at the end."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((n for n, beginning in enumerate(SLOW) if path.startswith(beginning)), len(SLOW))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def real_embedder() -> SentenceTransformerEmbedder:
     """The packaged model, loaded once."""

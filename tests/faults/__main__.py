@@ -12,7 +12,7 @@ from zantara_stream.retrieval.reading import fingerprint, read_folder
 from zantara_stream.testing import HashingEmbedder
 
 from .house import Outcome, Scenario
-from .scenarios import NEEDS, SCENARIOS
+from .scenarios import ALL, NEEDS
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = """\
@@ -53,7 +53,7 @@ async def run(folder: Path) -> list[str]:
     index = folder / "index"
     builder.build(read_folder(documents), HashingEmbedder(), index, fingerprint(documents))
     lines = []
-    for scenario, (_, size) in SCENARIOS.items():
+    for scenario, (_, size) in ALL.items():
         print(f"{scenario.__name__} …", end=" ", flush=True, file=sys.stderr)
         outcome = await _done(scenario, folder / scenario.__name__, index, size)
         print(outcome.failures[:3] or "held", file=sys.stderr)

@@ -75,7 +75,7 @@ class Answers:
         self.journal = journal
         self.lifetimes = lifetimes or Lifetimes()
         self.draining = False
-        self._admitting = True
+        self._handing_on = False  # while it drains, with nobody else to ask for those who are connected
         self._produce = produce
         self._model = model
         self._ended = ended
@@ -88,7 +88,7 @@ class Answers:
 
     def admit(self) -> None:
         """Raise `NotNow` where a new answer would be refused."""
-        if not self._admitting:
+        if self.draining and not self._handing_on:
             raise Draining
         if self.journal.problem:
             raise JournalUnavailable
@@ -279,13 +279,13 @@ class Answers:
 
         New ones are refused, unless whoever asks has nobody else to ask.
         """
-        self.draining, self._admitting = True, admitting
+        self.draining, self._handing_on = True, admitting
         DRAINING.set(1)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while running := [answer for answer in self._running if not answer.log.over]:
                     await asyncio.gather(*(answer.log.ended() for answer in running))
-        self._admitting = False
+        self._handing_on = False
         await self._hand_over()
 
     async def _hand_over(self) -> None:

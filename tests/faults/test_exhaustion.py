@@ -1,0 +1,19 @@
+"""Faults of what a server stands on, and restarts, in their short version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .done import done
+from .exhaustion import EXHAUSTION
+from .house import Scenario
+from .restarts import RESTARTS
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.mark.parametrize("scenario", EXHAUSTION | RESTARTS, ids=lambda scenario: scenario.__name__)
+async def test_nothing_is_lost_doubled_or_paid_twice(scenario: Scenario, tmp_path: Path, small_index: Path) -> None:
+    await done(scenario, tmp_path, small_index)
