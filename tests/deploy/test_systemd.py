@@ -125,7 +125,7 @@ def test_the_settings_can_be_used_with_and_without_what_is_commented_out() -> No
     for lines in (text, re.sub(r"^#(?=ZANTARA)", "", text, flags=re.MULTILINE)):
         given = dict(line.split("=", 1) for line in lines.splitlines() if line.startswith("ZANTARA"))
         settings = load_settings(given)
-        assert settings.hosts == {"answers.example.com"}
+        assert settings.hosts == {"answers.example.com", "127.0.0.1"}
         assert settings.drain < 45, "TimeoutStopSec is 45"
 
 
