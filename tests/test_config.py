@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from zantara_stream.config import DEFAULT_ORIGINS, Settings, check_exposure, load_settings, settings_table, variable
+from zantara_stream.config import DEFAULT_ORIGINS, Settings, load_settings, settings_table, variable
 from zantara_stream.errors import ConfigError
+from zantara_stream.exposure import check_exposure
 
 SECRET = "0123456789abcdef0123456789abcdef"
 TOKEN = "0123456789abcdef-._~+/=z"

@@ -66,10 +66,7 @@ def create_app(
     policy = OriginPolicy(settings.cors_origins, settings.hosts)
     trusts = settings.trust_email
     authentication = Authentication(people.tokens, people.tickets, people.collaborators, trust_email=trusts)
-    idle = IdleConnections(settings.max_connections + SPARE)
-    middlewares = [idle.busy, failures, policy.guard, authentication.identify]
-    app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
-    app[IDLE] = idle
+    app = _guarded(settings, policy, authentication)
     app[ANSWERS], app[LIBRARY], app[PEOPLE], app[RECORDING] = answers, library, people, recording
     limits = Limits(settings.rate_limit, settings.max_streams, Addresses(settings.trusted_proxies))
     chat = Chat(answers, pipeline, connections, authentication, limits, people.spending)
@@ -79,7 +76,6 @@ def create_app(
     _operators(app, Admin(library, settings.admin_token), Operations(answers, pipeline, library, people.store))
     _page(app, limits, StreamTest(connections))
     policy.install(app)
-    app.on_response_prepare.append(_close_when_draining)
     tending = partial(tend, answers, settings.lease / 4, pipeline.check)
     _lifetime(
         app,
@@ -88,6 +84,16 @@ def create_app(
     app.on_cleanup.append(lambda _: pipeline.close())
     if traces is not None:
         app.on_cleanup.append(lambda _: asyncio.to_thread(traces.close))
+    return app
+
+
+def _guarded(settings: Settings, policy: OriginPolicy, authentication: Authentication) -> web.Application:
+    """An application without routes: what every request passes before its handler, and every response after it."""
+    idle = IdleConnections(settings.max_connections + SPARE)
+    middlewares = [idle.busy, failures, policy.guard, authentication.identify]
+    app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
+    app[IDLE] = idle
+    app.on_response_prepare.append(_close_when_draining)
     return app
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-
-from dotenv.parser import Binding, parse_stream
 
 from . import allowed
 from .allowed import EXTRACTIVE as EXTRACTIVE
 from .allowed import MEMORY as MEMORY
 from .allowed import SQLITE as SQLITE
 from .errors import ConfigError
+from .settings_file import read_settings
 
 PREFIX = "ZANTARA_"
 AUTOMATIC = ""
@@ -218,29 +217,6 @@ class Settings:
         return frozenset(self.allowed_hosts or (*LOOPBACK, self.host.lower()))
 
 
-def check_exposure(settings: Settings, bound: Iterable[str] = ()) -> None:
-    """Refuse to serve whoever can reach this machine without knowing who asks, unless told so.
-
-    `bound` are the addresses of sockets that are there already; then the host of the settings is none. Raises
-    `ConfigError`.
-    """
-    if settings.auth != OFF or settings.allow_anonymous:
-        return
-    for host, name in [(host, f"The socket at {host}") for host in bound] or [
-        (settings.host, f"ZANTARA_HOST={settings.host!r}")
-    ]:
-        if not _is_local(host):
-            raise ConfigError(
-                f"{name} can be reached by others, and with ZANTARA_AUTH=off nobody is asked who they are. Set "
-                "ZANTARA_AUTH=jwt, or listen on 127.0.0.1 behind a proxy, or set ZANTARA_ALLOW_ANONYMOUS=true if "
-                "everybody who reaches this address may ask."
-            )
-
-
-def _is_local(host: str) -> bool:
-    return host.lower() == "localhost" or allowed.is_loopback(host)
-
-
 def _check_identity(settings: Settings) -> None:
     """Refuse settings of identity that contradict each other, or that have no effect."""
     keys = bool(settings.jwt_secret) + bool(settings.jwt_jwks)
@@ -276,23 +252,6 @@ def _parsed(name: str, value: str) -> Any:
         raise ConfigError(f"{variable(name)}={shown} cannot be used: it takes {problem}.") from None
 
 
-def _from_file(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        raise ConfigError(f"The settings file {path} does not exist.")
-    try:
-        with path.open(encoding="utf-8") as stream:
-            lines = [_setting_line(path, line) for line in parse_stream(stream) if line.key or line.error]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The settings file {path} cannot be read ({error}).") from None
-    return dict(lines)
-
-
-def _setting_line(path: Path, line: Binding) -> tuple[str, str]:
-    if line.key is None or line.value is None:
-        raise ConfigError(f"{path}, line {line.original.line}, is not of the form ZANTARA_PORT=8080.")
-    return line.key, line.value
-
-
 def load_settings(
     environment: Mapping[str, str],
     file: Path | None = None,
@@ -303,7 +262,7 @@ def load_settings(
     Raises `ConfigError` with the name, its value and what is allowed. Keys of the environment that
     do not begin with `ZANTARA_` are not ours; in the file every key must be.
     """
-    given = _from_file(file) if file else {}
+    given = read_settings(file) if file else {}
     given |= {key: value for key, value in environment.items() if key.startswith(PREFIX)}
     given |= {variable(name): value for name, value in (options or {}).items()}
     settings = Settings(**{_known(key): _parsed(_known(key), value) for key, value in given.items()})

@@ -13,8 +13,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from .app import ANSWERS, IDLE, LIBRARY, PEOPLE, create_app
-from .config import Settings, check_exposure
+from .config import Settings
 from .errors import ConfigError
+from .exposure import check_exposure
 from .retrieval.library import Library
 from .retrieval.steady import steady
 from .supervisor import Supervisor

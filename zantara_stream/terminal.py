@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from .answers.events import Event, Sources, Text, to_json
 from .answers.journal import Journal
-from .config import Settings, check_exposure
+from .config import Settings
 from .errors import ZantaraError
+from .exposure import check_exposure
 from .generation.chain import Chain
 from .generation.extractive import ExtractiveAnswerer
 from .parts import make_answerer, make_journal, make_library, make_token_keys
