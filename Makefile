@@ -4,10 +4,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := -m pip install --quiet --disable-pip-version-check
-# Every file of every package is held against its hash. Only torch, whose builds differ with what they run on, is held to
-# its version, with what its own build needs.
+# Every file is held against its hash. Only torch, whose builds differ with what they run on, is held to its version, with
+# what its own build needs.
 HASHED := $(PIP) --no-deps --require-hashes --requirement
-OURSELVES := $(PIP) --no-build-isolation --constraint constraints.txt --editable
+TORCH := $(PIP) --constraint constraints.txt torch
+OURSELVES := $(PIP) --no-deps --no-build-isolation --editable .
 
 .PHONY: run test check faults format test-services lock audit sbom clean
 
@@ -40,12 +41,12 @@ test-services:
 .venv/serving: .venv/bin/python setup.cfg pyproject.toml constraints.txt requirements/serving.txt
 	@echo "Installing into .venv (a few minutes the first time)"
 	$(BIN)/python $(HASHED) requirements/serving.txt
-	$(BIN)/python $(OURSELVES) '.[build]'
+	$(BIN)/python $(TORCH)
+	$(BIN)/python $(OURSELVES)
 	@touch $@
 
 .venv/testing: .venv/serving requirements/testing.txt clients/package-lock.json
 	$(BIN)/python $(HASHED) requirements/testing.txt
-	$(BIN)/python $(OURSELVES) '.[build,test,tracing]'
 	cd clients && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
 	@touch $@
 
@@ -65,12 +66,13 @@ lock: .venv-audit/ready
 	    --output-file requirements/testing.txt
 	$(COMPILE) requirements/audit.in --output-file requirements/audit.txt
 
-# Known vulnerabilities of what is installed. Needs the service that knows them, so it is no part of `make check`.
+# Known vulnerabilities of what the lists name, torch excepted. Needs the service that knows them, so it is no part of `make check`.
 audit: .venv-audit/ready
-	.venv-audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements/serving.txt
+	.venv-audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements/testing.txt \
+	    --requirement requirements/audit.txt
 	cd clients && PATH="$(CURDIR)/$(BIN):$$PATH" npm audit
 
-# What a server is made of, as a CycloneDX file.
+# What serving and building need, torch excepted, as a CycloneDX file.
 sbom: .venv-audit/ready
 	.venv-audit/bin/cyclonedx-py requirements requirements/serving.txt --output-reproducible --of JSON \
 	    --output-file sbom.json

@@ -61,7 +61,13 @@ def test_every_file_that_is_installed_has_a_hash(name: str) -> None:
 @pytest.mark.parametrize("name", ["serving.txt", "testing.txt"])
 def test_a_list_is_of_the_versions_that_are_pinned(name: str) -> None:
     ours = pins()
-    assert {p: version for p, (version, _) in locked(name).items() if ours.get(p, version) != version} == {}
+    assert {p: version for p, (version, _) in locked(name).items() if ours.get(p) != version} == {}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_has_nothing_of_torchs_own(name: str) -> None:
+    """Else a machine without a GPU would fetch gigabytes for one: WITHOUT_TORCH in the Makefile names them."""
+    assert [p for p in locked(name) if p in UNHASHED or p.startswith(("nvidia-", "cuda-", "triton"))] == []
 
 
 @pytest.mark.parametrize(
@@ -83,9 +89,16 @@ def test_what_installs_this_package_is_locked_too() -> None:
 
 def test_nothing_is_installed_beside_the_lists() -> None:
     commands = [line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if "$(PIP)" in line]
-    assert [line.partition(" := ")[0] for line in commands] == ["HASHED", "OURSELVES"]
-    assert "--require-hashes" in commands[0]
-    assert "--no-build-isolation" in commands[1]
+    assert [line.partition(" := ")[0] for line in commands] == ["HASHED", "TORCH", "OURSELVES"]
+    hashed, torch, ourselves = (line.split() for line in commands)
+    assert {"--no-deps", "--require-hashes"} <= set(hashed)
+    assert torch[-1] == "torch"
+    assert {"--no-deps", "--no-build-isolation"} <= set(ourselves)
+
+
+def test_nothing_that_is_installed_lacks_what_it_needs() -> None:
+    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stdout
 
 
 def _wheel(folder: Path) -> Path:
@@ -122,3 +135,4 @@ def test_packages_of_the_clients_are_held_to_their_hashes() -> None:
     others = {name for name, entry in packages.items() if not entry.get("link")}
     assert len(others) > 20
     assert {name for name in others if not packages[name].get("integrity", "").startswith("sha512-")} == set()
+    assert {name for name in others if "resolved" in packages[name]} == set(), "it names no host"
