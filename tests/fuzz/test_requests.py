@@ -36,10 +36,14 @@ SAMPLES = [
     b"OPTIONS /bali-zero/chat HTTP/1.1\r\n"
     + HOST
     + b"Origin: http://quince\r\nAccess-Control-Request-Method: POST\r\n\r\n",
+    b"GET /bali-zero/chat-stream?query=permit HTTP/1.1\r\n"
+    + HOST
+    + b"X-Continuity-Id: quince\xff\xfe\r\nX-Session-Id: quincequince\xffquince\r\n\r\n",
     b"HEAD /bali-zero/chat-stream HTTP/1.1\r\n" + HOST + b"X-Session-Id: quince\r\nCookie: quince=quince\r\n\r\n",
     b"GET /health HTTP/1.1\r\n" + HOST + b"\r\nGET /ready HTTP/1.1\r\n" + HOST + b"X-Quince: quince\r\n\r\n",
     b"DELETE /bali-zero/memory/quince HTTP/1.0\r\n" + HOST + b"Expect: 100-continue\r\nUpgrade: quince\r\n\r\n",
 ]
+HEADERS = next(sample for sample in SAMPLES if b"\xff" in sample)
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +93,15 @@ def check(received: bytes) -> None:
     assert status is not None, received[:300]
     assert int(status[1]) < 500, received[:1000]
     assert MARK not in head.lower(), head
+    # Of what follows on the line, or within a stream.
+    assert not re.search(rb'^HTTP/1\.1 5|"code": ?"internal"', received, re.MULTILINE), received[-1000:]
 
 
 def test_what_is_no_request_or_nearly_one(port: int, caplog: pytest.LogCaptureFixture) -> None:
     @fuzzed()
     @given(damaged(SAMPLES), st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
     @example(SAMPLES[0], 0.5)
+    @example(HEADERS, 1.0)
     def one(sent: bytes, cut: float) -> None:
         check(said(port, sent, cut))
 

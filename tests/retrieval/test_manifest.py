@@ -72,7 +72,7 @@ def test_a_current_build_that_is_not_there(index: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", '"text"', "{}", '{"format": 2}', "[" * 10, b"\xff\xfe\x00", "1e5"]
+    "content", ["", "{", "[]", "null", '"text"', "{}", '{"format": 2}', "[" * 10, "[" * 100_000, b"\xff\xfe\x00", "1e5"]
 )
 def test_a_garbled_manifest(index: Path, content: str | bytes) -> None:
     build = current_build(index)

@@ -56,7 +56,7 @@ class Description:
         """Read what `save` wrote. Raises `IndexUnavailable`."""
         try:
             return cls(**json.loads((folder / ABOUT).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise unreadable(folder, error) from error
 
 
@@ -86,7 +86,10 @@ class OnnxEncoder:
         """
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         for row, text in enumerate(texts):
-            vectors[row] = self._session.run([OUTPUT], self._feed(self._prompt + text))[0][0]
+            (vector,) = self._session.run([OUTPUT], self._feed(self._prompt + text))[0]
+            if vector.shape != (self.dimensions,):  # one number would be taken for all of them
+                raise ValueError(f"The encoder gives {vector.shape} in place of {self.dimensions} dimensions.")
+            vectors[row] = vector
         return vectors
 
     def _feed(self, text: str) -> dict[str, NDArray[np.int64]]:

@@ -76,7 +76,7 @@ class Manifest:
                 if type(data[f.name]).__name__ != str(f.type).partition("[")[0]:
                     raise TypeError(f.name)
             return cls(**{f.name: data[f.name] for f in fields(cls)})
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise IndexUnavailable(
                 f"The index {folder} has no readable manifest ({type(error).__name__}): {REBUILD}"
             ) from error

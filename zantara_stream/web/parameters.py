@@ -224,7 +224,7 @@ def _turn(number: int, item: Any) -> Turn:
 
 
 def _named(request: web.Request, values: Mapping[str, Any], name: str) -> str:
-    value = request.headers.get(TWINS[name]) or _string(values, name)
+    value = _unicode(request.headers.get(TWINS[name], "")) or _string(values, name)
     # An event id is judged by the log, which answers a hostile one like an unknown answer.
     if name != "last_event_id" and len(value) > ID_LIMIT:
         raise InvalidRequest(f"{name} is longer than {ID_LIMIT} characters.")
@@ -241,7 +241,7 @@ def _string(values: Mapping[str, Any], name: str) -> str:
 
 
 def _unicode(text: str) -> str:
-    # JSON can carry halves of surrogate pairs, which no encoder downstream accepts.
+    # JSON can carry halves of surrogate pairs, and headers bytes that are no text, which no encoder downstream accepts.
     return text.encode(errors="replace").decode()
 
 
