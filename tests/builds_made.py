@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from zantara_stream.retrieval.manifest import (
     MANIFEST,
     OWN,
     Manifest,
+    checksums,
     current_build,
     make_current,
     own_sha256,
@@ -114,12 +115,20 @@ def truncate(content: bytes) -> bytes:
 def saying(**facts: object) -> Damage:
     """A new build is current whose manifest says something else, and is whole."""
 
-    def change(content: bytes) -> bytes:
-        said = json.loads(content) | facts
-        del said[OWN]
-        return json.dumps({**said, OWN: own_sha256(said)}).encode()
+    return in_part(MANIFEST, lambda content: _said(content, facts))
 
-    return in_part(MANIFEST, change)
+
+def sealed(build: Path) -> None:
+    """Let a build's manifest say that its files are as they were made."""
+    manifest = build / MANIFEST
+    manifest.write_bytes(_said(manifest.read_bytes(), {"checksums": checksums(build)}))
+
+
+def _said(content: bytes, facts: Mapping[str, object]) -> bytes:
+    """A manifest of other facts, which is whole."""
+    said = json.loads(content) | facts
+    del said[OWN]
+    return json.dumps({**said, OWN: own_sha256(said)}).encode()
 
 
 def naming(content: bytes) -> Damage:

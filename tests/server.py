@@ -7,23 +7,26 @@ import io
 import json
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import ClientResponse, ClientSession, web
 
 from zantara_stream.answers.answers import Answers
 from zantara_stream.app import ANSWERS, create_app
 from zantara_stream.config import MEMORY, Settings
 from zantara_stream.generation.answerer import Answerer
+from zantara_stream.generation.extractive import ExtractiveAnswerer
 from zantara_stream.retrieval.encoder import Encoder, Vectors
 from zantara_stream.retrieval.library import Library
 from zantara_stream.retrieval.opened import LoadEncoder
 from zantara_stream.serving import make_runner
 from zantara_stream.testing import EventReader, HashingEmbedder, ScriptedAnswerer, StreamEvent
+from zantara_stream.web import page
 
 STREAM, CHAT, SEARCH = "/bali-zero/chat-stream", "/bali-zero/chat", "/bali-zero/search"
 ANSWERS_BY_ID = "/bali-zero/answers"
@@ -198,6 +201,30 @@ async def starting(
             yield Server(app, library, session, f"http://127.0.0.1:{runner.addresses[0][1]}")
     finally:
         await runner.cleanup()
+
+
+@contextmanager
+def serving_beside(index: Path, **settings: Any) -> Iterator[str]:
+    """The address of a server of extractive answers in a thread of its own, for tests that wait in theirs."""
+    address: list[str] = []
+    there, over = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with serving(index, ExtractiveAnswerer(), None, rate_limit=None, **settings) as server:
+            address.append(server.url)
+            there.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "PAUSE", 0.0)
+        thread.start()
+        try:
+            assert there.wait(60)
+            yield address[0]
+        finally:
+            over.set()
+            thread.join()
 
 
 def data(events: list[StreamEvent]) -> list[Any]:

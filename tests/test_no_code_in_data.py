@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builds_made import PARTS
+from builds_made import PARTS, sealed
 from onnx import TensorProto, helper
 
 from zantara_stream.retrieval.embedding import load_encoder
 from zantara_stream.retrieval.encoder import ABOUT, GRAPH, OUTPUT, TORCH
 from zantara_stream.retrieval.library import Library
-from zantara_stream.retrieval.manifest import MANIFEST, OWN, checksums, current_build, own_sha256
+from zantara_stream.retrieval.manifest import MANIFEST, current_build
 from zantara_stream.testing import HashingEmbedder
 
 ROOT = Path(__file__).parent.parent
@@ -63,13 +63,6 @@ def _archive(canary: Path) -> bytes:
 BOMBS = {"a pickle": _pickled, "an array of objects": _array, "a torch file": _archive}
 
 
-def _whole(build: Path) -> None:
-    """Let the manifest say that all of the build is as it was made."""
-    facts = json.loads((build / MANIFEST).read_text()) | {"checksums": checksums(build)}
-    del facts[OWN]
-    (build / MANIFEST).write_text(json.dumps({**facts, OWN: own_sha256(facts)}))
-
-
 def _opened(index: Path, load: Callable[[Path], object] = HashingEmbedder.load) -> str:
     """Why it is refused; "" where it is served."""
     library = Library(index, load)  # type: ignore[arg-type]
@@ -98,7 +91,7 @@ def test_the_bombs_work(tmp_path: Path) -> None:
 def test_no_part_of_an_index_is_unpickled(index: Path, tmp_path: Path, part: str, bomb: str) -> None:
     build = current_build(index)
     (build / part).write_bytes(BOMBS[bomb](tmp_path / WORKS))
-    _whole(build)
+    sealed(build)
     assert _opened(index)
     assert not (tmp_path / WORKS).exists()
 
@@ -117,7 +110,7 @@ def test_a_corpus_holds_tables_alone(index: Path, statement: str) -> None:
     build = current_build(index)
     with closing(sqlite3.connect(build / "corpus.db")) as database:
         database.executescript(statement)
-    _whole(build)
+    sealed(build)
     assert "is not a corpus of this program" in _opened(index)
 
 
@@ -128,7 +121,7 @@ def test_an_index_cannot_name_a_model_to_load(index: Path, tmp_path: Path) -> No
     (evil / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": "harm.Module"}]))
     about = json.loads((build / "encoder" / ABOUT).read_text())
     (build / "encoder" / ABOUT).write_text(json.dumps({**about, "model": str(evil), "precision": TORCH}))
-    _whole(build)
+    sealed(build)
     loaded: list[Path] = []
 
     def load(folder: Path) -> HashingEmbedder:

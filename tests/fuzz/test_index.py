@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builds_made import PARTS
+from builds_made import PARTS, sealed
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import EXAMPLES, damaged, fuzzed
 
 from zantara_stream.retrieval.index import VectorIndex
-from zantara_stream.retrieval.manifest import FILES, KEYS, MANIFEST, OWN, checksums, current_build, own_sha256
+from zantara_stream.retrieval.manifest import FILES, KEYS, MANIFEST, current_build
 
 OPENING = Path(__file__).parent / "opening.py"
 ROOT = OPENING.parent.parent.parent
@@ -75,9 +74,7 @@ def _changed(index: Path, folder: Path, part: str, data: bytes) -> Path:
     build = current_build(folder)
     (build / part).write_bytes(data)
     if part != MANIFEST:
-        facts = json.loads((build / MANIFEST).read_text()) | {"checksums": checksums(build)}
-        del facts[OWN]
-        (build / MANIFEST).write_text(json.dumps({**facts, OWN: own_sha256(facts)}))
+        sealed(build)
     return folder
 
 

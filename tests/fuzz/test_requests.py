@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from mutations import damaged, fuzzed
-from server import serving
-
-from zantara_stream.generation.extractive import ExtractiveAnswerer
-from zantara_stream.web import page
+from server import serving_beside
 
 MARK = b"quince"  # it stands in what is sent, and must not in any header that comes back
 PATIENCE = 0.15  # seconds without a byte after which nothing more is waited for
@@ -49,23 +44,8 @@ HEADERS = next(sample for sample in SAMPLES if b"\xff" in sample)
 @pytest.fixture(scope="module")
 def port(small_index: Path) -> Iterator[int]:
     """The port of a server in a thread of its own."""
-    ports: list[int] = []
-    there, over = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with serving(small_index, ExtractiveAnswerer(), None, rate_limit=None) as server:
-            ports.append(int(server.authority.rpartition(":")[2]))
-            there.set()
-            await asyncio.to_thread(over.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "PAUSE", 0.0)
-        thread.start()
-        assert there.wait(60)
-        yield ports[0]
-        over.set()
-        thread.join()
+    with serving_beside(small_index) as address:
+        yield int(address.rpartition(":")[2])
 
 
 def said(port: int, sent: bytes, cut: float = 1.0) -> bytes:

@@ -5,8 +5,6 @@ The same requests in every run, and few of each operation, so that all takes sec
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,10 +22,8 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from server import ANSWERS_BY_ID, CHAT, QUESTION, STREAM, serving
+from server import ANSWERS_BY_ID, CHAT, QUESTION, STREAM, serving_beside
 
-from zantara_stream.generation.extractive import ExtractiveAnswerer
-from zantara_stream.web import page
 from zantara_stream.web.openapi import description
 
 ADMIN = "an operator's token of tests"
@@ -55,24 +51,8 @@ GENERATED = settings(
 @pytest.fixture(scope="module")
 def url(small_index: Path) -> Iterator[str]:
     """The address of a server in a thread of its own, which believes who says who they are."""
-    address: list[str] = []
-    there, over = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        known = {"trust_email": True, "admin_token": ADMIN, "rate_limit": None}
-        async with serving(small_index, ExtractiveAnswerer(), None, **known) as server:
-            address.append(server.url)
-            there.set()
-            await asyncio.to_thread(over.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "PAUSE", 0.0)
-        thread.start()
-        assert there.wait(60)
-        yield address[0]
-        over.set()
-        thread.join()
+    with serving_beside(small_index, trust_email=True, admin_token=ADMIN) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -13,26 +13,29 @@ AnyRow = Row[*tuple[Any, ...]]
 T = TypeVar("T")
 
 
+def _insert(connection: AsyncConnection, table: Table, values: dict[str, Any]) -> postgresql.Insert | sqlite.Insert:
+    """An insertion in the database's own dialect, which alone says what is done where the row is there."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return insert(table).values(values)
+
+
 async def insert_missing(connection: AsyncConnection, table: Table, **values: Any) -> bool:
     """Insert a row where there is none of its primary key; whether it was inserted."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    done = await connection.execute(dialect.insert(table).values(values).on_conflict_do_nothing())
+    done = await connection.execute(_insert(connection, table, values).on_conflict_do_nothing())
     return bool(done.rowcount > 0)
 
 
 async def upsert(connection: AsyncConnection, table: Table, **values: Any) -> None:
     """Insert a row, or put its values in the place of those that are there."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     keys = [column.name for column in table.primary_key]
     others = {name: value for name, value in values.items() if name not in keys}
-    insert = dialect.insert(table).values(values)
+    insert = _insert(connection, table, values)
     await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=others))
 
 
 async def accumulate(connection: AsyncConnection, table: Table, column: Column[int], **values: Any) -> None:
     """Insert a row, or add the column's value to that of the one that is there."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(table).values(values)
+    insert = _insert(connection, table, values)
     keys = [key.name for key in table.primary_key]
     more = {column.name: column + insert.excluded[column.name]}
     await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=more))
