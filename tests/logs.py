@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import strategies as st
 
-from zantara_stream.answers import database, memory
+from zantara_stream.answers import database, memory, redis_layout
 from zantara_stream.answers.events import Citation, Done, Event, Failed, Sources, Stamp, Text, encode
 from zantara_stream.answers.journal import Journal
 
@@ -35,6 +35,7 @@ class Clock:
         """Let all journals look at this one."""
         patch.setattr(memory, "time", self)
         patch.setattr(database, "time", self)
+        patch.setattr(redis_layout, "clock", lambda: f"local now = {round(self.now * 1000)}")
 
 
 def block(answer: str, offset: int, event: Event | None = None) -> bytes:

@@ -74,6 +74,10 @@ GOOD: list[tuple[str, str, Any]] = [
     ("journal", " memory:// ", "memory://"),
     ("journal", "sqlite:///somewhere/else.db", "sqlite:///somewhere/else.db"),
     ("journal", "sqlite:////an/absolute/path.db", "sqlite:////an/absolute/path.db"),
+    ("journal", "redis://localhost", "redis://localhost"),
+    ("journal", "rediss://me:a%2Fsecret@one:6380/3", "rediss://me:a%2Fsecret@one:6380/3"),
+    ("journal", "redis+sentinel://one:26379,two/answers/2", "redis+sentinel://one:26379,two/answers/2"),
+    ("journal", "rediss+cluster://:secret@one:7000,two:7001", "rediss+cluster://:secret@one:7000,two:7001"),
     ("lease", "0.2", 0.2),
     ("model", "claude-opus-5-5", ("claude-opus-5-5",)),
     ("model", "claude-haiku-4-5, extractive", ("claude-haiku-4-5", "extractive")),
@@ -134,7 +138,12 @@ BAD: list[tuple[str, str, str]] = [
     ("port", "80.5", "a whole number from 0 to 65535"),
     ("port", "http", "a whole number from 0 to 65535"),
     ("index", "", "not blank"),
-    ("journal", "redis://localhost", "memory:// (answers end with the server), or sqlite:///PATH, a file"),
+    ("journal", "redis://", "memory:// (answers end with the server); sqlite:///PATH, a file; redis://HOST:PORT"),
+    ("journal", "redis://localhost/people", "redis://HOST:PORT"),
+    ("journal", "redis://one:6379,two:6379", "redis+cluster://HOST:PORT,HOST:PORT"),
+    ("journal", "redis+sentinel://one:26379", "redis+sentinel://HOST:PORT,HOST:PORT/NAME"),
+    ("journal", "redis+cluster://", "redis+cluster://HOST:PORT,HOST:PORT"),
+    ("journal", "valkey://localhost", "redis://HOST:PORT"),
     ("journal", "MEMORY://", "sqlite:///PATH"),
     ("journal", "", "sqlite:///PATH"),
     ("journal", "sqlite://", "sqlite:///PATH"),
@@ -273,7 +282,7 @@ def test_a_bad_value_is_refused_with_its_name_and_what_is_allowed(name: str, tex
     with pytest.raises(ConfigError) as raised:
         loaded(**{name: text})
     message = str(raised.value)
-    shown = "…" if name in ("admin_token", "database_url", "jwt_secret") else repr(text)
+    shown = "…" if name in ("admin_token", "database_url", "journal", "jwt_secret") else repr(text)
     assert message.startswith(f"{variable(name)}={shown} ")
     assert allowed in message
     assert "\n" not in message

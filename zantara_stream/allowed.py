@@ -13,6 +13,7 @@ SECRET_BYTES = 32  # of a secret that signs tokens, at least: https://www.rfc-ed
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{24,}")
 _HOST = re.compile(r"[a-z0-9._-]+")
+_REDIS = re.compile(r"rediss?://[^\s/,]+(/\d+)?|rediss?\+sentinel://[^\s/]+/[^\s/]+(/\d+)?|rediss?\+cluster://[^\s/]+")
 _POSTGRESQL = re.compile(rf"{POSTGRESQL}[^\s/]*/[^\s/?]+(\?\S*)?")
 
 
@@ -83,8 +84,11 @@ def switch(value: str) -> bool:
 def journal(value: str) -> str:
     """Where answers are kept."""
     value = value.strip()
-    if value != MEMORY and not _is_file(value):
-        raise ValueError(f"{MEMORY} (answers end with the server), or {SQLITE}PATH, a file")
+    if value != MEMORY and not _is_file(value) and not _REDIS.fullmatch(value):
+        raise ValueError(
+            f"{MEMORY} (answers end with the server); {SQLITE}PATH, a file; redis://HOST:PORT, "
+            "redis+sentinel://HOST:PORT,HOST:PORT/NAME or redis+cluster://HOST:PORT,HOST:PORT (rediss… encrypts)"
+        )
     return value
 
 

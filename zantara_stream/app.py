@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.hdrs import CONNECTION
 
 from .answers.answers import Answers
-from .answers.tending import tend
+from .answers.tending import follow, tend
 from .config import Settings
 from .errors import JournalUnavailable, StoreUnavailable
 from .generation.answerer import Answerer
@@ -79,7 +79,16 @@ def create_app(
     tending = partial(tend, answers, settings.lease / 4, pipeline.check)
     _lifetime(
         app,
-        [measure_loop, connections.beat, library.serve, tending, recording.run, people.store.tend, people.spending.run],
+        [
+            measure_loop,
+            connections.beat,
+            library.serve,
+            tending,
+            partial(follow, answers),
+            recording.run,
+            people.store.tend,
+            people.spending.run,
+        ],
     )
     app.on_cleanup.append(lambda _: pipeline.close())
     if traces is not None:

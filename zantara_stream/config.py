@@ -50,7 +50,8 @@ class Settings:
         f"{SQLITE}var/answers.db",
         allowed.journal,
         "address",
-        "where answers are kept: `sqlite:///PATH`, or `memory://` until the server stops",
+        "where answers are kept: `sqlite:///PATH`; `redis://…`, for several nodes; `memory://`, until the server stops",
+        secret=True,
     )
     lease: float = _setting(
         5.0, allowed.seconds(0.2, 600), "seconds", "how long a silent producer keeps its answer", "5"

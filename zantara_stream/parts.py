@@ -90,6 +90,10 @@ def make_journal(settings: Settings) -> Journal:
     """The journal that the settings name, not yet open."""
     if settings.journal == MEMORY:
         return MemoryJournal(settings.lease)
+    if not settings.journal.startswith(SQLITE):
+        from .answers.redis import RedisJournal
+
+        return RedisJournal(settings.journal, settings.lease)
     return SqliteJournal(Path(settings.journal.removeprefix(SQLITE)), settings.lease)
 
 

@@ -15,14 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from logs import Clock, block, frames, last
+from redis_server import shared
 
 from zantara_stream.answers.events import Citation, Done, Event, Sources, Text
 from zantara_stream.answers.fold import fold, snapshot
 from zantara_stream.answers.journal import Fenced, Journal, Lease, Opening, Stored
 from zantara_stream.answers.memory import MemoryJournal
+from zantara_stream.answers.redis import RedisJournal
 from zantara_stream.answers.sqlite import SqliteJournal
 
-JOURNALS = ["memory", "sqlite"]
+JOURNALS = ["memory", "sqlite", "redis"]
 LEASE = 5.0
 
 
@@ -53,6 +55,9 @@ def _doors(kind: str, folder: Path) -> tuple[Journal, Journal]:
     if kind == "memory":
         journal = MemoryJournal(LEASE)
         return journal, journal.peer()
+    if kind == "redis":
+        url = shared().emptied()
+        return RedisJournal(url, LEASE), RedisJournal(url, LEASE)
     return SqliteJournal(folder / "answers.db", LEASE), SqliteJournal(folder / "answers.db", LEASE)
 
 

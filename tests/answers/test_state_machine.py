@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from logs import Clock
+from redis_server import shared
 
 from zantara_stream.answers.answer import TAKEOVERS, Answer, Lifetimes
 from zantara_stream.answers.answers import Answers, Asked
@@ -29,6 +30,7 @@ from zantara_stream.answers.fold import Folded, fold
 from zantara_stream.answers.journal import Journal, Opening
 from zantara_stream.answers.log import Cursor, EventLog
 from zantara_stream.answers.memory import MemoryJournal
+from zantara_stream.answers.redis import RedisJournal
 from zantara_stream.answers.sqlite import SqliteJournal
 from zantara_stream.errors import AnswerExpired, ContinuityConflict
 
@@ -455,6 +457,15 @@ class SqliteLives(Lives):
         return [SqliteJournal(path, LEASE), SqliteJournal(path, LEASE)]
 
 
+class RedisLives(Lives):
+    """With the journal in Redis."""
+
+    def open_doors(self) -> list[Journal]:
+        """Two connections to it."""
+        url = shared().emptied()
+        return [RedisJournal(url, LEASE), RedisJournal(url, LEASE)]
+
+
 TestMemoryLives = MemoryLives.TestCase
 TestMemoryLives.settings = settings(
     max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
@@ -463,6 +474,9 @@ TestSqliteLives = SqliteLives.TestCase
 TestSqliteLives.settings = settings(
     max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+TestRedisLives = RedisLives.TestCase
+TestRedisLives.settings = TestSqliteLives.settings
 
 
 async def test_a_producer_that_is_slow_to_leave_does_not_end_what_its_node_has_taken_back() -> None:

@@ -256,10 +256,20 @@ class Database:
         if row is None:
             return None
         *opening, frames = row
+        return self._stored(Opening(*opening), frames)
+
+    def _stored(self, opening: Opening, frames: bytes | None) -> Stored:
         if frames is None:
-            (stored,) = self._unfinished([Opening(*opening)])
+            (stored,) = self._unfinished([opening])
             return stored
-        return Stored(Opening(*opening), tuple(block for _, _, block in split(frames)))
+        return Stored(opening, tuple(block for _, _, block in split(frames)))
+
+    def logs(self, answers: Collection[str]) -> dict[str, tuple[bytes, ...] | None]:
+        """What there is of these answers; None for one that is not there."""
+        query = f"SELECT {_OPENING}, frames FROM answers WHERE {_NAMED}"
+        rows = self._db.execute(query, (json.dumps(list(answers)),)).fetchall()
+        found = {row[0]: self._stored(Opening(*row[:-1]), row[-1]).frames for row in rows}
+        return {answer: found.get(answer) for answer in answers}
 
     def named(self, continuity: str) -> str | None:
         """The id of the answer that a continuity id names."""

@@ -8,7 +8,7 @@ renewed runs out, and then any node may take the answer over. The same tests hol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,6 +70,7 @@ class Journal(Protocol):
 
     name: str
     durable: bool  # whether it outlives this process
+    patience: float  # seconds that it may be unavailable until readers of what others write are told
 
     @property
     def problem(self) -> str:
@@ -100,6 +101,14 @@ class Journal(Protocol):
 
     async def named(self, continuity: str) -> str | None:
         """The id of the answer that a continuity id names."""
+        ...
+
+    async def follow(self, tails: Mapping[str, int], wait: float) -> dict[str, tuple[bytes, ...] | None]:
+        """What there is of these answers beyond their offsets; what is before those may come with it.
+
+        Waits so many seconds at most for something to come. Where it does not wait, it says None of an answer that is
+        not there any more.
+        """
         ...
 
     async def renew(self, leases: Collection[Lease]) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from .events import closes
 from .journal import Committed, Fenced, Lease, Opening, Stored, add
 
 CLOSED_KEPT = 2000  # finished answers at most; the oldest are forgotten first
+LOOK = 0.05  # seconds between two looks at what another node writes
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class MemoryJournal:
 
     name = "memory://"
     durable = False
+    patience = 0.0
     problem = ""
 
     def __init__(self, lease: float = 5.0, store: _Store | None = None) -> None:
@@ -87,6 +90,12 @@ class MemoryJournal:
     async def named(self, continuity: str) -> str | None:
         """The id of the answer that a continuity id names."""
         return self._store.named.get(continuity)
+
+    async def follow(self, tails: Mapping[str, int], wait: float) -> dict[str, tuple[bytes, ...] | None]:
+        """What there is of these answers; None for one that is gone."""
+        await asyncio.sleep(min(wait, LOOK))
+        kept = {name: self._store.answers.get(name) for name in tails}
+        return {name: None if answer is None else tuple(answer.frames) for name, answer in kept.items()}
 
     async def renew(self, leases: Collection[Lease]) -> None:
         """Keep these leases from running out."""

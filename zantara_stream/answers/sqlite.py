@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ class SqliteJournal:
     """Keeps answers in the file `path`; several processes of one machine may share it."""
 
     durable = True
+    patience = 0.0  # beyond the deadline of each call
 
     def __init__(self, path: Path, lease: float = 5.0) -> None:
         self.name = f"sqlite:///{path}"
@@ -149,6 +150,11 @@ class SqliteJournal:
     async def named(self, continuity: str) -> str | None:
         """The id of the answer that a continuity id names."""
         return await self._run(partial(self._database.named, continuity))
+
+    async def follow(self, tails: Mapping[str, int], wait: float) -> dict[str, tuple[bytes, ...] | None]:
+        """What there is of these answers after that time; None for one that is gone."""
+        await asyncio.sleep(wait)
+        return await self._run(partial(self._database.logs, tails))
 
     async def renew(self, leases: Collection[Lease]) -> None:
         """Keep these leases from running out."""
