@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import atexit
 import os
+import random
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,7 @@ class Redis:
     folder: Path
     options: tuple[str, ...] = ()
     port: int = 0
+    sentinel: bool = False
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -42,15 +44,19 @@ class Redis:
             pytest.skip("needs Redis: make test-services")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = self.port or _free_port()
-        settings = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, "appendonly": "yes", "save": ""}
-        named = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([SERVER, *named, *self.options], stdout=log, stderr=log)
+            self.process = subprocess.Popen([SERVER, *self._arguments(), *self.options], stdout=log, stderr=log)
         until = time.monotonic() + PATIENCE
         while self.ask("PING") != "PONG":
             if self.process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError((self.folder / "log").read_text(encoding="utf-8"))
             time.sleep(0.02)
+
+    def _arguments(self) -> list[str]:
+        settings: dict[str, object] = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder}
+        settings |= {} if self.sentinel else {"appendonly": "yes", "save": "", "cluster-node-timeout": "2000"}
+        named = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+        return [str(self.folder / "sentinel.conf"), "--sentinel", *named] if self.sentinel else named
 
     def kill(self) -> None:
         """End it as a crash would."""
@@ -97,7 +103,54 @@ def shared() -> Redis:
     return server
 
 
+@cache
+def cluster() -> tuple[Redis, ...]:
+    """A cluster of two for all tests of this process, each with half of the slots."""
+    folder = Path(tempfile.mkdtemp(prefix="redis-"))
+    servers = tuple(Redis(folder / name, ("--cluster-enabled", "yes")) for name in ("one", "two"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for server, slots in zip(servers, (("0", "8191"), ("8192", "16383")), strict=True):
+        server.start()
+        atexit.register(server.stop)
+        assert server.ask("CLUSTER", "ADDSLOTSRANGE", *slots) == "OK"
+    assert servers[0].ask("CLUSTER", "MEET", "127.0.0.1", str(servers[1].port)) == "OK"
+    until = time.monotonic() + PATIENCE
+    while not all("cluster_state:ok" in server.ask("CLUSTER", "INFO") for server in servers):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return servers
+
+
+def emptied_cluster() -> str:
+    """The cluster's address, with nothing left of what was there."""
+    servers = cluster()
+    for server in servers:
+        server.emptied()
+    return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
+
+
+@contextmanager
+def sentinel(folder: Path, leader: Redis) -> Iterator[Redis]:
+    """A Sentinel that watches a server under the name of `answers`, and has another lead after half a second."""
+    watcher = Redis(folder, sentinel=True)
+    folder.mkdir(parents=True)
+    lines = [
+        f"sentinel monitor answers 127.0.0.1 {leader.port} 1",
+        "sentinel down-after-milliseconds answers 500",
+        "sentinel failover-timeout answers 2000",
+    ]
+    (folder / "sentinel.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    watcher.start()
+    try:
+        yield watcher
+    finally:
+        watcher.stop()
+
+
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    # Those of a cluster talk to each other 10,000 above, so that a port the system would give may be too high.
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -139,7 +139,8 @@ def _client(address: Address) -> Any:
     }
     if address.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in address.hosts]
-        return RedisCluster(startup_nodes=nodes, cluster_error_retry_attempts=1, **options)
+        options["retry"] = Retry(NoBackoff(), 1)  # of another server, once the library knows who leads now
+        return RedisCluster(startup_nodes=nodes, **options)
     options["db"] = address.database
     if address.kind == "sentinel":
         told = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}

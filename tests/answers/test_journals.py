@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from logs import Clock, block, frames, last
-from redis_server import shared
+from redis_server import emptied_cluster, shared
 
 from zantara_stream.answers.events import Citation, Done, Event, Sources, Text
 from zantara_stream.answers.fold import fold, snapshot
@@ -24,7 +24,7 @@ from zantara_stream.answers.memory import MemoryJournal
 from zantara_stream.answers.redis import RedisJournal
 from zantara_stream.answers.sqlite import SqliteJournal
 
-JOURNALS = ["memory", "sqlite", "redis"]
+JOURNALS = ["memory", "sqlite", "redis", "cluster"]
 LEASE = 5.0
 
 
@@ -55,8 +55,8 @@ def _doors(kind: str, folder: Path) -> tuple[Journal, Journal]:
     if kind == "memory":
         journal = MemoryJournal(LEASE)
         return journal, journal.peer()
-    if kind == "redis":
-        url = shared().emptied()
+    if kind in ("redis", "cluster"):
+        url = shared().emptied() if kind == "redis" else emptied_cluster()
         return RedisJournal(url, LEASE), RedisJournal(url, LEASE)
     return SqliteJournal(folder / "answers.db", LEASE), SqliteJournal(folder / "answers.db", LEASE)
 

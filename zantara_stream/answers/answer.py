@@ -19,7 +19,7 @@ from .fold import Folded, fold
 from .journal import Fenced, Journal, Lease, Lost, Opening
 from .life import BROKEN_OFF, CLAIMED, ENDED, FENCED, FOLLOWED, LIFE, RUNNING
 from .log import EventLog
-from .writer import Writer
+from .writer import LEAP, Writer
 
 logger = logging.getLogger(__name__)
 ANSWER = ContextVar("answer", default="")  # the id of the answer that is written, for whatever is logged meanwhile
@@ -52,6 +52,7 @@ class Answer:
         self.log = EventLog(self.id, self._leases_changed)
         self.stop_wanted = False
         self.fresh = False  # whether whoever began it has yet to be given it
+        self.doubtful = False  # whether readers may have seen what the journal has lost
         self.model = model
         self._lifetimes = lifetimes
         self._changed = changed
@@ -68,12 +69,19 @@ class Answer:
         """Let `produce` write the rest of the log, in a task of its own."""
         writer = Writer(self.log, journal, lease, self.opening.started, self._lifetimes.log, self._close, self._lost)
         self._writer = writer
+        if self.doubtful:
+            writer.leap()
+            self.doubtful = False
         self._left_at = None if self.log.readers else writer.text_size
         self._task = asyncio.create_task(self._write(writer, produce), name=f"answer {self.id}")
         self._task.add_done_callback(partial(self._ended, writer))  # by then another may write it here
         self._become(CLAIMED)
         if self.stop_wanted:
             self.stop()
+
+    def may_have(self, offset: int) -> bool:
+        """Whether a reader may have seen it so far."""
+        return offset <= self.log.tail + (LEAP if self.doubtful and not self.log.closed else 0)
 
     @property
     def name(self) -> str:

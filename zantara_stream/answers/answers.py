@@ -167,10 +167,10 @@ class Answers:
         """The answer and offset that an event id names. Raises `AnswerExpired`, for what is another's too."""
         name, offset = parse_event_id(event_id)
         answer = await self.get(name, owner)
-        if offset > answer.log.tail and answer.state == FOLLOWED:
+        if not answer.may_have(offset) and answer.state == FOLLOWED:
             # Whoever comes from the node that writes it may have seen more than this one has.
             answer = await self._once(f"answer {owner}/{name}", self._load(name, owner))
-        if offset > answer.log.tail:
+        if not answer.may_have(offset):
             raise AnswerExpired
         return answer, offset
 
@@ -197,6 +197,7 @@ class Answers:
             answer = Answer(stored.opening, self._model, self.lifetimes, self._changed)
             self._answers[answer.id] = answer
         answer.take(stored.frames)
+        answer.doubtful = stored.doubtful
         self._count(answer)
         return answer
 

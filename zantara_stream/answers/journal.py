@@ -51,10 +51,11 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An answer as the journal has it."""
+    """An answer as the journal has it; `doubtful` where it may have lost the end of what it had and readers saw."""
 
     opening: Opening
     frames: tuple[bytes, ...]
+    doubtful: bool = False
 
     @property
     def closed(self) -> bool:

@@ -36,7 +36,7 @@ class Cursor:
     @property
     def exhausted(self) -> bool:
         """Whether nothing will ever follow."""
-        return self._log.over and self.offset == self._log.tail
+        return self._log.over and self.offset >= self._log.tail
 
     async def wait(self) -> None:
         """Sleep until the log has more for this cursor, is over, or somebody nudges."""

@@ -16,7 +16,18 @@ from ..redis_connection import NOT_ABOVE, Command, RedisConnection, RedisUnavail
 from .appending import PATIENCE, Appending
 from .events import split
 from .journal import Committed, Lease, Opening, Stored
-from .redis_layout import Entry, Layout, kept_frames, member, name_key, numbered, read_stored, token_and_number
+from .redis_layout import (
+    Entry,
+    Layout,
+    kept_frames,
+    member,
+    name_key,
+    numbered,
+    read_lease,
+    read_leases,
+    read_stored,
+    token_and_number,
+)
 
 BLOCK = 0.1  # seconds that a read for what is followed may wait: then it reads for who has come since, too
 BREATH, A_LOG = 0.005, 0.00001  # seconds between two such reads at least, and more for each log that is followed
@@ -169,28 +180,30 @@ class RedisJournal:
 
     async def claim(self, most: int, held: Collection[str] = ()) -> list[tuple[Lease, Stored]]:
         """Take over unfinished answers whose leases ran out."""
-        taken: list[tuple[Lease, Stored]] = []
-        if asyncio.get_running_loop().time() < self._claims_from:
-            return taken
-        held_by_group = self._layout.by_group(held)
-        for group in self._layout.groups:
-            wanted = most - len(taken)
-            for text in await self._one(*self._layout.claim(group, wanted, held_by_group.get(group, []))):
-                answer, _, token = text.decode().rpartition(":")
-                lease = Lease(answer, int(token))
-                stored = await self._take(lease)
-                if stored is not None:
-                    taken.append((lease, stored))
-        return taken
+        if most <= 0 or asyncio.get_running_loop().time() < self._claims_from:
+            return []
+        run_out = await self._run([self._layout.run_out(group, most + len(held)) for group in self._layout.groups])
+        oldest = sorted(
+            (pair for found in run_out for pair in read_leases(found)), key=lambda pair: (pair[0], pair[1].answer)
+        )
+        wanted = {lease.answer: lease for _, lease in oldest if lease.answer not in held}
+        groups = self._layout.by_group(list(wanted)[:most])
+        claimed = await self._run(
+            [self._layout.claim(group, [wanted[name] for name in names]) for group, names in groups.items()]
+        )
+        leases = {lease.answer: lease for found in claimed for lease in map(read_lease, found)}
+        taken = [(leases[name], await self._take(leases[name])) for name in wanted if name in leases]
+        return [(lease, stored) for lease, stored in taken if stored is not None]
 
     async def _take(self, lease: Lease) -> Stored | None:
         """Fence an answer whose lease was taken, and read it; None where there is nothing to go on with."""
         answer, token = lease.answer, lease.token
-        fenced, (opening, entries) = await self._run([self._layout.fence(answer, token), self._layout.read(answer)])
+        fenced, found = await self._run([self._layout.fence(answer, token), self._layout.read(answer)])
+        opening, entries, _ = found
         if fenced is None or not opening:
             await self._forget(answer, token)
             return None
-        stored = read_stored([opening, entries])
+        stored = read_stored(found)
         if fenced is NOT_ABOVE:  # a failover lost the lease, and not the log
             await self._one(*self._layout.correct(answer, token, token_and_number(entries[-1])[0]))
         elif stored.closed:

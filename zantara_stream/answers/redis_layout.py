@@ -21,7 +21,7 @@ from zlib import crc32
 
 from ..redis_connection import Command
 from .events import split
-from .journal import Opening, Stored, add
+from .journal import Lease, Opening, Stored, add
 
 FRAMES, FENCE = b"frames", "fence"
 TEXTS = ("answer", "question", "request", "continuity", "owner")
@@ -32,8 +32,14 @@ def clock() -> str:
     return "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)"
 
 
-_CREATE = """
-redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+# Which history of data it is that the server has, and the one that it had before somebody made it the leader.
+_HISTORY = """
+local told = redis.call('INFO', 'replication')
+local history, before = told:match('master_replid:(%w+)'), told:match('master_replid2:(%w+)')
+"""
+_CREATE = f"""
+{_HISTORY}
+redis.call('HSET', KEYS[1], 'history', history, unpack(ARGV, 3))
 redis.call('XADD', KEYS[2], '1-0', 'fence', '')
 redis.call('ZADD', KEYS[3], now + ARGV[1], ARGV[2])
 """
@@ -45,7 +51,11 @@ redis.call('SET', KEYS[1], ARGV[1])
 return false
 """
 _UNNAME = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
-_READ = "return {redis.call('HGETALL', KEYS[1]), redis.call('XRANGE', KEYS[2], '-', '+')}"
+_READ = f"""
+{_HISTORY}
+local doubtful = before:find('[^0]') and redis.call('HGET', KEYS[1], 'history') ~= history
+return {{redis.call('HGETALL', KEYS[1]), redis.call('XRANGE', KEYS[2], '-', '+'), doubtful and 1 or 0}}
+"""
 _FIND = f"if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return false end {_READ}"
 _CLOSED = """
 redis.call('HSET', KEYS[2], 'request', '')
@@ -71,23 +81,22 @@ if ARGV[1] ~= '0' then ends = now + ARGV[1] end
 for place = 2, #ARGV do redis.call('ZADD', KEYS[1], 'XX', ends, ARGV[place]) end
 """
 # A lease that ends later than one could is of a clock that was set back since, and counts as run out.
+_RUN_OUT = """
+local later = '(' .. (now + ARGV[1])
+return {
+  redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[2]),
+  redis.call('ZRANGEBYSCORE', KEYS[1], later, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+}
+"""
+# Of two who claim at once, whoever is first finds what stood there.
 _CLAIM = """
-local most, held, taken = tonumber(ARGV[2]), {}, {}
-for place = 3, #ARGV do held[ARGV[place]] = true end
-local function take(from, to)
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], from, to, 'LIMIT', 0, most + #ARGV - 2)) do
-    local answer, token = member:match('^(.*):(%d+)$')
-    if #taken < most and not held[answer] then
-      local mine = answer .. ':' .. (token + 1)
-      redis.call('ZREM', KEYS[1], member)
-      redis.call('ZADD', KEYS[1], now + ARGV[1], mine)
-      taken[#taken + 1] = mine
-    end
+local taken = {}
+for place = 2, #ARGV, 2 do
+  if redis.call('ZREM', KEYS[1], ARGV[place]) == 1 then
+    redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[place + 1])
+    taken[#taken + 1] = ARGV[place + 1]
   end
 end
-local later = '(' .. (now + ARGV[1])
-take('-inf', now)
-take(later, '+inf')
 return taken
 """
 _CORRECT = """
@@ -106,6 +115,17 @@ for place = 2, #ARGV do redis.call('ZREM', KEYS[3], ARGV[place]) end
 def member(answer: str, token: int) -> str:
     """What stands for a lease among those that run."""
     return f"{answer}:{token}"
+
+
+def read_lease(text: bytes) -> Lease:
+    """What `member` made."""
+    answer, _, token = text.decode().rpartition(":")
+    return Lease(answer, int(token))
+
+
+def read_leases(found: list[list[bytes]]) -> list[tuple[float, Lease]]:
+    """Leases that ran out, as `Layout.run_out` gives them, and when."""
+    return [(float(moment), read_lease(text)) for part in found for text, moment in _pairs(part)]
 
 
 def name_key(continuity: str) -> str:
@@ -211,9 +231,14 @@ class Layout:
         """Let these leases end a lease's time from now, or at once."""
         return _script(_RENEW, [self.running(group)], 0 if now else self._milliseconds, *members)
 
-    def claim(self, group: int, most: int, held: Iterable[str]) -> Command:
-        """Take leases that ran out; those taken, with their new tokens."""
-        return _script(_CLAIM, [self.running(group)], self._milliseconds, most, *held)
+    def run_out(self, group: int, most: int) -> Command:
+        """Leases that ran out, with the moments when they did; `read_leases` reads them."""
+        return _script(_RUN_OUT, [self.running(group)], self._milliseconds, most)
+
+    def claim(self, group: int, leases: Iterable[Lease]) -> Command:
+        """Take leases that ran out, if nobody else has; `read_lease` reads each that was."""
+        raised = [member(lease.answer, lease.token + more) for lease in leases for more in (0, 1)]
+        return _script(_CLAIM, [self.running(group)], self._milliseconds, *raised)
 
     def correct(self, answer: str, wrong: int, token: int) -> Command:
         """Put the lease of the token that the log has in the place of a wrong one."""
@@ -283,6 +308,6 @@ def _pairs(values: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
 
 
 def read_stored(found: list[Any]) -> Stored:
-    """An answer as `Layout.find` gives it."""
-    opening, entries = found
-    return Stored(read_opening(opening), tuple(kept_frames(entries)))
+    """An answer as `Layout.find` and `Layout.read` give it."""
+    opening, entries, doubtful = found
+    return Stored(read_opening(opening), tuple(kept_frames(entries)), bool(doubtful))

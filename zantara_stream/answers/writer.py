@@ -13,6 +13,7 @@ from .journal import Fenced, Journal, Lease, Lost
 from .log import EventLog
 
 BACKLOG = 256  # events that may wait for the journal before the producer has to
+LEAP = 10_000  # offsets that are left out where readers may have seen events that were lost since
 TICK = 0.001  # seconds between the timestamps of two chunks at least, so that one names its place
 
 
@@ -85,6 +86,12 @@ class Writer:
     async def settled(self) -> None:
         """Wait until the journal has everything, or refused something."""
         await self._settled.wait()
+
+    def leap(self) -> None:
+        """Begin anew with the whole text, behind every offset that readers of lost events may come back from."""
+        if self._state == WRITING:
+            self._offset += LEAP
+            self._compact()
 
     def append(self, event: Event) -> None:
         """Encode the event and hand it to the journal. Raises `OutOfOrder`, and then keeps nothing."""

@@ -219,7 +219,7 @@ def _first(answer: Answer, offset: int, opening: str) -> bytes:
     if offset < answer.log.first:
         GAPS.inc()
         return b"retry: %d\n" % retry  # of the snapshot, with which such a log begins
-    data = {"answer": answer.id, "offset": offset, "replayed": answer.log.tail - offset}
+    data = {"answer": answer.id, "offset": offset, "replayed": max(0, answer.log.tail - offset)}
     return frame(data, event=opening, id=f"{answer.id}.{offset}", retry=retry)
 
 
