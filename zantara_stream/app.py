@@ -76,15 +76,14 @@ def create_app(
     _operators(app, Admin(library, settings.admin_token), Operations(answers, pipeline, library, people.store))
     _page(app, limits, StreamTest(connections))
     policy.install(app)
-    tending = partial(tend, answers, settings.lease / 4, pipeline.check)
+    tending = [partial(tend, answers, settings.lease / 4, pipeline.check), partial(follow, answers)]
     _lifetime(
         app,
         [
             measure_loop,
             connections.beat,
             library.serve,
-            tending,
-            partial(follow, answers),
+            *tending,
             recording.run,
             people.store.tend,
             people.spending.run,

@@ -25,13 +25,13 @@ from ..errors import (
 )
 from ..metrics import ANSWERS_RUNNING, DRAINING, REQUESTS, TAKEOVERS
 from .answer import Answer, Lifetimes, Produce
+from .following import Following
 from .journal import Journal, Lease, Opening, Stored
 from .life import CLOSED, FOLLOWED, LEFT, RUNNING
 
 logger = logging.getLogger(__name__)
 
 CACHED = 256  # closed answers that nobody reads, held beside the journal
-QUIET = 0.05  # seconds between two looks whether anybody reads what is written elsewhere
 _ANSWER = re.compile(r"[0-9A-Za-z_-]{22}")
 _EVENT_ID = re.compile(rf"({_ANSWER.pattern})\.(0|[1-9][0-9]{{0,8}})")
 
@@ -84,9 +84,7 @@ class Answers:
         self._running: set[Answer] = set()
         self._cached: OrderedDict[str, None] = OrderedDict()  # closed and unread, the longest unread first
         self._unread: set[str] = set()  # closed, and left by their last readers since the journal was told
-        self._followed: set[Answer] = set()  # written elsewhere, or by nobody
-        self._follows = asyncio.Event()  # set where there are any
-        self._idle: set[str] = set()  # written elsewhere, and not read when they were last looked at
+        self._following = Following(journal)
         self._opening: dict[str, asyncio.Task[Answer]] = {}  # by what is being opened: one for all who ask at once
 
     def admit(self) -> None:
@@ -198,19 +196,11 @@ class Answers:
             self._answers[answer.id] = answer
         answer.take(stored.frames)
         answer.doubtful = stored.doubtful
-        self._count(answer)
+        self._following.count(answer)
         return answer
 
-    def _count(self, answer: Answer) -> None:
-        """Know whether it is written elsewhere."""
-        if answer.state == FOLLOWED and self._answers.get(answer.id) is answer:
-            self._followed.add(answer)
-            self._follows.set()
-        else:
-            self._followed.discard(answer)
-
     def _changed(self, answer: Answer) -> None:
-        self._count(answer)
+        self._following.count(answer)
         if answer.state == RUNNING:
             self._running.add(answer)
         elif answer in self._running:
@@ -239,8 +229,9 @@ class Answers:
         if self.journal.problem:
             await self.journal.probe()
         await self.journal.renew([answer.lease for answer in self._running if answer.lease is not None])
-        self._leave_unread()
-        await self.follow()
+        for name in self._following.unread():
+            del self._answers[name]
+        await self._following.follow(0)
         unread, self._unread = self._unread, set()
         await self.journal.touch(unread)
         read = {name for name, answer in self._answers.items() if answer.log.readers}
@@ -249,44 +240,13 @@ class Answers:
             if (answer := self._answers.pop(name, None)) is not None:
                 answer.break_off(AnswerExpired())  # where this node has not noticed that another one finished it
 
-    def _leave_unread(self) -> None:
-        """Let go of answers that are written elsewhere and that nobody reads."""
-        idle = {answer for answer in self._followed if not (answer.log.readers or answer.stop_wanted)}
-        for answer in idle:
-            if answer.id in self._idle:  # not at once: somebody may be about to read
-                del self._answers[answer.id]
-                self._followed.discard(answer)
-        self._idle = {answer.id for answer in idle}
-
-    async def follow(self, wait: float = 0.0) -> None:
-        """Show what the journal gets of answers that are written elsewhere, as soon as it has some within `wait`.
-
-        Waits as long as there are none, unless `wait` is 0. Raises `JournalUnavailable`.
-        """
-        if wait:
-            await self._follows.wait()
-        tails = {answer.id: answer.log.tail for answer in self._followed if answer.log.readers}
-        if tails:
-            for name, frames in (await self.journal.follow(tails, wait)).items():
-                self._take(name, frames)
-        elif not self._followed:
-            self._follows.clear()
-        elif wait:
-            await asyncio.sleep(QUIET)
-
-    def _take(self, name: str, frames: tuple[bytes, ...] | None) -> None:
-        answer = self._answers.get(name)
-        if answer is None or answer.state != FOLLOWED:
-            return
-        if frames is None:
-            answer.break_off(AnswerExpired())
-        else:
-            answer.take(frames)
+    async def follow(self, wait: float) -> None:
+        """Show what others write as it comes, within so many seconds. Raises `JournalUnavailable`."""
+        await self._following.follow(wait)
 
     def break_off_followed(self, why: RequestError) -> None:
         """Tell the readers of what others write that nothing can be seen of it."""
-        for answer in tuple(self._followed):
-            answer.break_off(why)
+        self._following.break_off(why)
 
     async def take_over(self) -> None:
         """Go on with unfinished answers that nobody writes. Raises `JournalUnavailable`."""

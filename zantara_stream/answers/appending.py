@@ -88,7 +88,6 @@ class Appending:
         self._due[held.answer] = held
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all(), name="journal")
-            self._writing.add_done_callback(self._written)
 
     async def flush(self) -> None:
         """Wait until all that was appended is kept, or known not to be. Raises `JournalUnavailable`."""
@@ -99,25 +98,27 @@ class Appending:
 
     # --------------------------------------------------------------------------------------------- writing
 
-    def _written(self, task: asyncio.Task[None]) -> None:
-        self._writing = None
-        if not task.cancelled():
-            task.result()
-
     async def _write_all(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._due:
-            await asyncio.sleep(self._last_write + PACE - loop.time())
-            self._last_write = loop.time()
-            due, self._due = list(self._due.values()), {}
-            try:
-                await self._write(due)
-            except RedisUnavailable as error:
-                await self._failed(due, error)
-            else:
-                JOURNAL_COMMIT.observe(loop.time() - self._last_write)
-                self._failures, self.problem = 0, ""
-            self._tell()
+        try:
+            while self._due:
+                await asyncio.sleep(self._last_write + PACE - loop.time())
+                self._last_write = loop.time()
+                due, self._due = list(self._due.values()), {}
+                await self._try(due)
+                self._tell()
+        finally:
+            self._writing = None  # here, and not when the loop sees the end: what is appended in between would wait
+            self._give_up()  # of which there is none, unless this broke or is cancelled
+
+    async def _try(self, due: list[Held]) -> None:
+        try:
+            await self._write(due)
+        except RedisUnavailable as error:
+            await self._failed(due, error)
+        else:
+            JOURNAL_COMMIT.observe(asyncio.get_running_loop().time() - self._last_write)
+            self._failures, self.problem = 0, ""
 
     async def _write(self, due: list[Held]) -> None:
         await self._look([held for held in due if held.unsure])

@@ -244,9 +244,10 @@ class RedisJournal:
 
     def _news(self, name: str, entries: list[Entry]) -> tuple[bytes, ...]:
         frames = tuple(kept_frames(entries))
+        offset = self._places.get(name, (0, b""))[0]
         if frames:
             ((_, offset, _),) = split(frames[-1])
-            self._places[name] = (offset, entries[-1][0])
+        self._places[name] = (offset, entries[-1][0])
         return frames
 
     # ------------------------------------------------------------------------------------------- forgetting
