@@ -92,7 +92,7 @@ class RedisConnection:
         self._address = Address.parse(url)
         self.name = str(self._address)
         self.slots = CLUSTER_SLOTS if self._address.kind == "cluster" else 1
-        self._client = _client(self._address)
+        self._client, self._sentinels = _clients(self._address)
         for command in _RAW:
             self._client.response_callbacks.pop(command, None)
 
@@ -116,7 +116,8 @@ class RedisConnection:
 
     async def close(self) -> None:
         """Let go of all connections."""
-        await self._client.aclose()
+        for client in (self._client, *self._sentinels):
+            await client.aclose()
 
 
 def _host(text: str, standard: int) -> tuple[str, int]:
@@ -126,8 +127,8 @@ def _host(text: str, standard: int) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _client(address: Address) -> Any:
-    """The library's client: Redis or RedisCluster, which have what is used of them in common."""
+def _clients(address: Address) -> tuple[Any, list[Any]]:
+    """The library's client, Redis or RedisCluster, which have what is used of them in common; and its Sentinels."""
     options: dict[str, Any] = {
         "username": address.user,
         "password": address.password,
@@ -140,14 +141,15 @@ def _client(address: Address) -> Any:
     if address.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in address.hosts]
         options["retry"] = Retry(NoBackoff(), 1)  # of another server, once the library knows who leads now
-        return RedisCluster(startup_nodes=nodes, **options)
+        return RedisCluster(startup_nodes=nodes, **options), []
     options["db"] = address.database
     if address.kind == "sentinel":
         told = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
-        sentinels: Any = Sentinel  # without types of its own
-        return sentinels(address.hosts, sentinel_kwargs=told).master_for(address.leader, **options)
+        make: Any = Sentinel  # without types of its own
+        watching = make(address.hosts, sentinel_kwargs=told)
+        return watching.master_for(address.leader, **options), list(watching.sentinels)
     ((host, port),) = address.hosts
-    return Redis(host=host, port=port, **options)
+    return Redis(host=host, port=port, **options), []
 
 
 def _answer(answer: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import tempfile
 from collections.abc import AsyncIterator
@@ -482,6 +483,24 @@ async def test_a_citation_and_all_other_events_come_back_too(doors: Doors) -> No
     for frame in log:
         await write(doors.here, lease, frame)
     assert await frames(doors.there, "A") == log
+
+
+async def test_all_know_for_how_long_nobody_has_read_an_answer_where_it_is_not_written(doors: Doors) -> None:
+    lease = await create(doors.here, "A")
+    await create(doors.here, "B")
+    assert await doors.here.unread_for("A") == math.inf
+    await doors.there.mark_read(["A", "Z"])
+    await doors.there.mark_read([])
+    doors.clock.now += 3
+    for door in (doors.here, doors.there):
+        assert [await door.unread_for(name) for name in "ABZ"] == [3, math.inf, math.inf]
+    await doors.there.mark_read(["A"])
+    doors.clock.now += 1
+    assert await doors.here.unread_for("A") == 1
+    await write(doors.here, lease, last("A", 1))
+    await doors.here.expire(0)
+    assert await doors.here.find("A") is None
+    assert await doors.here.unread_for("A") == math.inf
 
 
 async def test_a_journal_that_is_well_says_so(doors: Doors) -> None:

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 
-from ..errors import Internal, ModelError, RequestError
+from ..errors import Internal, JournalUnavailable, ModelError, RequestError
 from ..metrics import UPSTREAM_RETRIES
 from .events import Done, Event, Failed, added, split
 from .fold import Folded, fold
@@ -60,6 +60,7 @@ class Answer:
         self._grace = max(lifetimes.grace, ARRIVAL)
         self._left_at: int | None = None  # bytes of text that were written when the last reader left
         self._timer: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._writer: Writer | None = None
 
@@ -205,7 +206,26 @@ class Answer:
             self._timer.cancel()
             self._timer = None
         if self.state == RUNNING and not self.log.readers:
-            self._timer = asyncio.get_running_loop().call_later(self._grace, self.stop)
+            self._timer = asyncio.get_running_loop().call_later(self._grace, self._look)
+
+    def _look(self) -> None:
+        self._looking = asyncio.create_task(self._stop_unread(), name=f"grace of {self.id}")
+
+    async def _stop_unread(self) -> None:
+        """End it, unless it is read on another node."""
+        assert self._writer is not None
+        try:
+            unread = await self._writer.unread_for()
+        except JournalUnavailable:
+            unread = 0.0  # what becomes of it then is told by what cannot be appended
+        if self.state != RUNNING or self.log.readers:
+            return
+        if unread >= self._lifetimes.grace:
+            self.stop()
+        else:
+            self._left_at = self._writer.text_size
+            self._grace = self._lifetimes.grace - unread
+            self._arm()
 
 
 def internal_error(error: BaseException | None, where: str) -> Internal:

@@ -231,7 +231,7 @@ class Answers:
         await self.journal.renew([answer.lease for answer in self._running if answer.lease is not None])
         for name in self._following.unread():
             del self._answers[name]
-        await self._following.follow(0)
+        await self._following.tend()
         unread, self._unread = self._unread, set()
         await self.journal.touch(unread)
         read = {name for name, answer in self._answers.items() if answer.log.readers}

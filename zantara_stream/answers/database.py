@@ -2,6 +2,7 @@
 
     answers   one row an answer: its opening, its lease, and once it has closed its whole log
     commits   one row a commit: the frames of all answers that were running, as they were appended
+    reads     when a process last said that it has readers of an answer that another one writes
 
 Times are unix seconds, since processes share them. A lease that ends later than one could is of a clock
 that was set back since, and counts as run out.
@@ -10,6 +11,7 @@ that was set back since, and counts as run out.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -54,6 +56,8 @@ OWNERS = f"""
     CREATE UNIQUE INDEX owned ON answers (answer, owner);
     PRAGMA user_version = {VERSION};
 """
+# Older servers of the same version do not know it, and need not.
+READS = "CREATE TABLE IF NOT EXISTS reads (answer TEXT PRIMARY KEY, moment REAL NOT NULL) STRICT, WITHOUT ROWID"
 _OPENING = "answer, question, request, coalesce(continuity, ''), started, owner"
 _NAMED = "answer IN (SELECT value FROM json_each(?))"
 _LEASED = "(answer, token) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))"
@@ -104,6 +108,7 @@ class Database:
         with self._transaction():
             for statement in (SCHEMA if self._is_new() else self._changes()).split(";"):
                 self._db.execute(statement)
+            self._db.execute(READS)
 
     def _changes(self) -> str:
         return OWNERS if self._number("PRAGMA user_version") == 1 else ""
@@ -184,6 +189,7 @@ class Database:
         self._db.execute(
             "UPDATE answers SET closed = ?, frames = ?, request = '' WHERE answer = ?", (time.time(), frames, answer)
         )
+        self._db.execute("DELETE FROM reads WHERE answer = ?", (answer,))
 
     # ----------------------------------------------------------------------------------------------- leases
 
@@ -247,6 +253,20 @@ class Database:
         return [Opening(*row) for row in rows if row[0] not in held][:most]
 
     # ---------------------------------------------------------------------------------------------- reading
+
+    def mark_read(self, answers: Collection[str]) -> None:
+        """Say that somebody reads these answers here."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO reads SELECT answer, ? FROM answers WHERE closed IS NULL AND"
+                f" {_NAMED} ON CONFLICT (answer) DO UPDATE SET moment = excluded.moment",
+                (time.time(), json.dumps(list(answers))),
+            )
+
+    def unread_for(self, answer: str) -> float:
+        """The seconds since some process said that it is read there; a moment to come is of a clock set back since."""
+        row = self._db.execute("SELECT moment FROM reads WHERE answer = ?", (answer,)).fetchone()
+        return math.inf if row is None else abs(time.time() - row[0])
 
     def find(self, answer: str, owner: str) -> Stored | None:
         """The answer of that id, if it is that owner's."""

@@ -38,6 +38,11 @@ class Following:
         self._idle = idle
         return gone
 
+    async def tend(self) -> None:
+        """Say which of them are read here, and see what has come of all. Raises `JournalUnavailable`."""
+        await self._journal.mark_read([name for name, answer in self._followed.items() if answer.log.readers])
+        await self.follow(0)
+
     async def follow(self, wait: float) -> None:
         """Show what comes of them within so many seconds; where there are none, wait for one unless `wait` is 0.
 

@@ -112,6 +112,14 @@ class Journal(Protocol):
         """
         ...
 
+    async def mark_read(self, answers: Collection[str]) -> None:
+        """Say that somebody reads these answers on this node, which does not write them."""
+        ...
+
+    async def unread_for(self, answer: str) -> float:
+        """The seconds since some node last said that it is read there; infinite where none has."""
+        ...
+
     async def renew(self, leases: Collection[Lease]) -> None:
         """Keep these leases from running out; those that were lost are not renewed."""
         ...

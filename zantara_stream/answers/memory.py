@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ class _Kept:
     frames: list[bytes] = field(default_factory=list)
     closed: bool = False
     since: float = 0.0  # its retention counts from here
+    read: float = -math.inf  # by another node than the one that writes it
 
     @property
     def stored(self) -> Stored:
@@ -96,6 +98,17 @@ class MemoryJournal:
         await asyncio.sleep(min(wait, LOOK))
         kept = {name: self._store.answers.get(name) for name in tails}
         return {name: None if answer is None else tuple(answer.frames) for name, answer in kept.items()}
+
+    async def mark_read(self, answers: Collection[str]) -> None:
+        """Say that somebody reads these answers here."""
+        for answer in answers:
+            if (kept := self._store.answers.get(answer)) is not None:
+                kept.read = time.monotonic()
+
+    async def unread_for(self, answer: str) -> float:
+        """The seconds since some node said that it is read there."""
+        kept = self._store.answers.get(answer)
+        return math.inf if kept is None else time.monotonic() - kept.read
 
     async def renew(self, leases: Collection[Lease]) -> None:
         """Keep these leases from running out."""

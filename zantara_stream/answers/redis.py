@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -216,6 +217,15 @@ class RedisJournal:
         return None
 
     # -------------------------------------------------------------------------------------------- following
+
+    async def mark_read(self, answers: Collection[str]) -> None:
+        """Say that somebody reads these answers here."""
+        await self._run([self._layout.mark_read(answer) for answer in answers])
+
+    async def unread_for(self, answer: str) -> float:
+        """The seconds since some node said that it is read there."""
+        milliseconds = await self._one(*self._layout.unread(answer))
+        return math.inf if milliseconds is None else float(milliseconds) / 1000
 
     async def follow(self, tails: Mapping[str, int], wait: float) -> dict[str, tuple[bytes, ...] | None]:
         """What there is of these answers beyond the offsets, as soon as there is some; None for one that is gone."""

@@ -1,7 +1,7 @@
 """How a journal lies in Redis: its keys, and what Redis does in one step, as Lua.
 
     zantara:{0}:log:<answer>      a stream; the id of an entry is `<token>-<number of its last frame>`
-    zantara:{0}:opening:<answer>  a hash: what the answer begins with
+    zantara:{0}:opening:<answer>  a hash: what the answer begins with, and when it was last read elsewhere
     zantara:{0}:running           `<answer>:<token>` by the end of the lease, milliseconds of Redis's own clock
     zantara:{0}:closed            closed answers by the moment from which their retention counts
     zantara:name:<continuity>     the id of the answer of that name
@@ -99,6 +99,8 @@ for place = 2, #ARGV, 2 do
 end
 return taken
 """
+_MARK_READ = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'read', now) end"
+_UNREAD = "local read = redis.call('HGET', KEYS[1], 'read') return read and tostring(now - read)"
 _CORRECT = """
 redis.call('ZREM', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[1], 'NX', now + ARGV[1], ARGV[3])
@@ -244,6 +246,14 @@ class Layout:
         """Put the lease of the token that the log has in the place of a wrong one."""
         keys = [self.running(self.group(answer))]
         return _script(_CORRECT, keys, self._milliseconds, member(answer, wrong), member(answer, token))
+
+    def mark_read(self, answer: str) -> Command:
+        """Say that it is read now."""
+        return _script(_MARK_READ, [self.opening(answer)])
+
+    def unread(self, answer: str) -> Command:
+        """The milliseconds since that was said last, as text."""
+        return _script(_UNREAD, [self.opening(answer)])
 
     def touch(self, group: int, answers: Iterable[str]) -> Command:
         """Count their retention from now."""

@@ -156,6 +156,15 @@ class SqliteJournal:
         await asyncio.sleep(wait)
         return await self._run(partial(self._database.logs, tails))
 
+    async def mark_read(self, answers: Collection[str]) -> None:
+        """Say that somebody reads these answers here."""
+        if answers:
+            await self._write(partial(self._database.mark_read, answers))
+
+    async def unread_for(self, answer: str) -> float:
+        """The seconds since some process said that it is read there."""
+        return await self._run(partial(self._database.unread_for, answer))
+
     async def renew(self, leases: Collection[Lease]) -> None:
         """Keep these leases from running out."""
         if leases:

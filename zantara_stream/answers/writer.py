@@ -83,6 +83,10 @@ class Writer:
         """What the log will be once all is kept."""
         return self._frames
 
+    async def unread_for(self) -> float:
+        """The seconds since another node had readers of it. Raises `JournalUnavailable`."""
+        return await self._journal.unread_for(self._log.answer)
+
     async def settled(self) -> None:
         """Wait until the journal has everything, or refused something."""
         await self._settled.wait()
