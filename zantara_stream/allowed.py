@@ -9,6 +9,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 EXTRACTIVE = "extractive"
 MEMORY, SQLITE, POSTGRESQL = "memory://", "sqlite:///", "postgresql://"
+REDIS = ("redis://", "rediss://", "redis+", "rediss+")
 SECRET_BYTES = 32  # of a secret that signs tokens, at least: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{24,}")

@@ -18,7 +18,16 @@ from .config import Settings
 from .errors import JournalUnavailable, StoreUnavailable
 from .generation.answerer import Answerer
 from .measuring import expect, measure_loop
-from .parts import People, make_answerer, make_answers, make_library, make_people, make_recording, make_traces
+from .parts import (
+    People,
+    make_answerer,
+    make_answers,
+    make_library,
+    make_people,
+    make_rates,
+    make_recording,
+    make_traces,
+)
 from .pipeline import Pipeline
 from .recording import Recording
 from .retrieval.library import Library
@@ -62,37 +71,40 @@ def create_app(
     traces = make_traces(settings)
     answers = make_answers(settings, pipeline, recording, traces)
     expect(pipeline.model)
-    connections = Connections(settings.heartbeat, settings.max_connections, settings.max_readers)
     policy = OriginPolicy(settings.cors_origins, settings.hosts)
     trusts = settings.trust_email
     authentication = Authentication(people.tokens, people.tickets, people.collaborators, trust_email=trusts)
     app = _guarded(settings, policy, authentication)
     app[ANSWERS], app[LIBRARY], app[PEOPLE], app[RECORDING] = answers, library, people, recording
-    limits = Limits(settings.rate_limit, settings.max_streams, Addresses(settings.trusted_proxies))
+    connections = Connections(settings.heartbeat, settings.max_connections, settings.max_readers)
+    _routes(app, settings, pipeline, connections, authentication)
+    policy.install(app)
+    tending = [partial(tend, answers, settings.lease / 4, pipeline.check), partial(follow, answers)]
+    background = [measure_loop, connections.beat, library.serve, people.store.tend, people.spending.run]
+    _lifetime(app, [*tending, *background, recording.run])
+    app.on_cleanup.append(lambda _: pipeline.close())
+    if traces is not None:
+        app.on_cleanup.append(lambda _: asyncio.to_thread(traces.close))
+    return app
+
+
+def _routes(
+    app: web.Application,
+    settings: Settings,
+    pipeline: Pipeline,
+    connections: Connections,
+    authentication: Authentication,
+) -> None:
+    answers, library, people = app[ANSWERS], app[LIBRARY], app[PEOPLE]
+    rates = make_rates(settings)
+    app.on_cleanup.append(lambda _: rates.close())
+    limits = Limits(settings.rate_limit, settings.max_streams, Addresses(settings.trusted_proxies), rates)
     chat = Chat(answers, pipeline, connections, authentication, limits, people.spending)
     by_id = AnswersById(answers, connections, authentication)
     _questions(app, limits, chat, by_id, Search(library), Ratings(answers, people.feedback))
     _account(app, limits, Account(people.conversations, people.memory, people.tickets, settings.memory))
     _operators(app, Admin(library, settings.admin_token), Operations(answers, pipeline, library, people.store))
     _page(app, limits, StreamTest(connections))
-    policy.install(app)
-    tending = [partial(tend, answers, settings.lease / 4, pipeline.check), partial(follow, answers)]
-    _lifetime(
-        app,
-        [
-            measure_loop,
-            connections.beat,
-            library.serve,
-            *tending,
-            recording.run,
-            people.store.tend,
-            people.spending.run,
-        ],
-    )
-    app.on_cleanup.append(lambda _: pipeline.close())
-    if traces is not None:
-        app.on_cleanup.append(lambda _: asyncio.to_thread(traces.close))
-    return app
 
 
 def _guarded(settings: Settings, policy: OriginPolicy, authentication: Authentication) -> web.Application:

@@ -11,6 +11,7 @@ from typing import Any
 from . import allowed
 from .allowed import EXTRACTIVE as EXTRACTIVE
 from .allowed import MEMORY as MEMORY
+from .allowed import REDIS as REDIS
 from .allowed import SQLITE as SQLITE
 from .errors import ConfigError
 from .settings_file import read_settings

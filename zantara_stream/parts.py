@@ -17,7 +17,7 @@ from .answers.fold import Folded
 from .answers.journal import Journal, Opening
 from .answers.memory import MemoryJournal
 from .answers.sqlite import SqliteJournal
-from .config import EXTRACTIVE, JWT, MEMORY, SQLITE, Settings
+from .config import EXTRACTIVE, JWT, MEMORY, REDIS, SQLITE, Settings
 from .errors import ConfigError
 from .generation.answerer import Answerer
 from .generation.chain import Chain
@@ -34,9 +34,11 @@ from .people.store import Store
 from .people.tickets import Tickets
 from .pipeline import Pipeline, Question
 from .recording import Recording
+from .redis_connection import RedisConnection
 from .retrieval.embedding import model_name
 from .retrieval.library import Library
 from .retrieval.reranker import Reranker
+from .web.rates import OwnRates, Rates, SharedRates
 
 if TYPE_CHECKING:
     from .tracing import Traces
@@ -90,11 +92,16 @@ def make_journal(settings: Settings) -> Journal:
     """The journal that the settings name, not yet open."""
     if settings.journal == MEMORY:
         return MemoryJournal(settings.lease)
-    if not settings.journal.startswith(SQLITE):
+    if settings.journal.startswith(REDIS):
         from .answers.redis import RedisJournal
 
         return RedisJournal(settings.journal, settings.lease)
     return SqliteJournal(Path(settings.journal.removeprefix(SQLITE)), settings.lease)
+
+
+def make_rates(settings: Settings) -> Rates:
+    """What counts questions: for all nodes where they share a journal in Redis."""
+    return SharedRates(RedisConnection(settings.journal)) if settings.journal.startswith(REDIS) else OwnRates()
 
 
 @dataclass(frozen=True, slots=True)

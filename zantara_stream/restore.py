@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
-from .answers.database import VERSION as JOURNAL_VERSION
+from .answers.database_schema import VERSION as JOURNAL_VERSION
 from .backup import FORMAT, JOURNAL, MANIFEST, STORE, BackupError, Copied, backups_in, sources_of, sum_of, sync
 from .config import Settings
 

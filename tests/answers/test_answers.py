@@ -139,7 +139,7 @@ async def test_an_answer_whose_asker_left_at_once_is_known_and_ends_by_grace(mon
 
 
 async def test_what_admit_raises_refuses_a_new_answer_and_not_one_that_exists() -> None:
-    def refuse() -> None:
+    async def refuse() -> None:
         raise IndexUnavailable
 
     producer = Producer(*HELLO)

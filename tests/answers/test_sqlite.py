@@ -21,7 +21,8 @@ from logs import Clock, block, frames, last
 from producing import settled
 
 from zantara_stream.answers import database, sqlite
-from zantara_stream.answers.database import APPLICATION, PROBE, VERSION, Append, Database
+from zantara_stream.answers.database import PROBE, Append, Database
+from zantara_stream.answers.database_schema import APPLICATION, VERSION
 from zantara_stream.answers.events import Text
 from zantara_stream.answers.journal import Fenced, Lease, Opening
 from zantara_stream.answers.sqlite import SqliteJournal

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis_server import redis_server, shared
 from server import CHAT, EVENT_STREAM, PAGE, QUESTION, SEARCH, STREAM, Server, data, serving
 from tokens_made import SECRET, token
 
-from zantara_stream.errors import RateLimited
+from zantara_stream.redis_connection import RedisConnection
 from zantara_stream.testing import ScriptedAnswerer
-from zantara_stream.web import limits as module
-from zantara_stream.web.address import Addresses
-from zantara_stream.web.limits import MINUTE, Bucket, Limits
+from zantara_stream.web import rates
+from zantara_stream.web.rates import MINUTE, Bucket, OwnRates, SharedRates
 
 PROXIED: dict[str, Any] = {"trusted_proxies": ("127.0.0.1/32",)}
 ONE, OTHER = {"X-Forwarded-For": "198.51.100.1"}, {"X-Forwarded-For": "198.51.100.2"}
@@ -153,18 +155,63 @@ async def test_streams_are_counted_while_they_are_open(small_index: Path, path: 
             await response.read()
 
 
-def test_those_who_have_not_asked_for_long_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_those_who_have_not_asked_for_long_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(module, "KEPT", 3)
-    limits = Limits(2, 1, Addresses(), lambda: now)
+    monkeypatch.setattr(rates, "KEPT", 3)
+    own = OwnRates(lambda: now)
     for who in "abc":
-        monkeypatch.setattr(limits, "key", lambda request, who=who: who)
-        limits.ask(None)  # type: ignore[arg-type]
+        assert await own.take(who, 2) == 0
     now = MINUTE / 2  # each has got its token back
-    monkeypatch.setattr(limits, "key", lambda request: "d")
-    for _ in range(2):
-        limits.ask(None)  # type: ignore[arg-type]
-    with pytest.raises(RateLimited) as refusal:
-        limits.ask(None)  # type: ignore[arg-type]
-    assert refusal.value.retry_after == 30
-    assert list(limits._buckets) == ["d"]
+    assert [await own.take("d", 2) for _ in range(3)] == [0, 0, 30]
+    assert list(own._buckets) == ["d"]
+
+
+# ------------------------------------------------------------------------------------------- of several nodes
+
+
+@asynccontextmanager
+async def shared_rates(url: str) -> AsyncIterator[SharedRates]:
+    """What one node counts with."""
+    counting = SharedRates(RedisConnection(url))
+    try:
+        yield counting
+    finally:
+        await counting.close()
+
+
+async def test_nodes_that_share_a_redis_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1730552400000
+    monkeypatch.setattr(rates, "clock", lambda: f"local now = {now}")
+    url = shared().emptied()
+    async with shared_rates(url) as here, shared_rates(url) as there:
+        assert [await door.take("address 198.51.100.1", 3) for door in (here, there, here)] == [0, 0, 0]
+        assert await there.take("address 198.51.100.1", 3) == 20
+        assert await there.take("address 198.51.100.2", 3) == 0
+        now += 19_000
+        assert await here.take("address 198.51.100.1", 3) == pytest.approx(1, abs=0.01)
+        now += 1_001
+        assert await here.take("address 198.51.100.1", 3) == 0
+        assert await here.take("address 198.51.100.1", 3) > 0
+    assert "198.51" not in shared().ask("KEYS", "*")
+    assert 0 < int(shared().ask("PTTL", shared().ask("KEYS", "*").split()[0])) <= 60_000, "and forget it after a minute"
+
+
+async def test_a_node_whose_redis_is_away_counts_by_itself_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with redis_server(tmp_path) as server:
+        async with shared_rates(server.url) as counting:
+            assert await counting.take("a", 1) == 0
+            server.kill()
+            assert await counting.take("a", 1) == 0
+            assert await counting.take("a", 1) > 0
+            assert [record.levelname for record in caplog.records] == ["ERROR"]
+            await asyncio.to_thread(server.start)
+            assert await counting.take("a", 1) > 0, "and what it has counted before is still there"
+
+
+async def test_a_server_with_its_answers_in_redis_counts_with_the_others(small_index: Path) -> None:
+    url = shared().emptied()
+    settings: dict[str, Any] = {"journal": url, "rate_limit": 2, **PROXIED}
+    async with serving(small_index, **settings) as one, serving(small_index, **settings) as other:
+        assert [(await refused(server, headers=ONE))[0] for server in (one, other, one)] == [200, 200, 429]

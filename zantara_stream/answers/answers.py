@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -59,6 +59,13 @@ class Asked:
         return f"{self.owner}/{self.continuity}" if self.continuity else ""
 
 
+Admit = Callable[[], Awaitable[None]]  # may refuse a new answer
+
+
+async def _anybody() -> None:
+    """Admit everybody."""
+
+
 class Answers:
     """Every answer that this node writes or shows; `produce` writes them, `model` is what does it there.
 
@@ -98,7 +105,7 @@ class Answers:
 
     # ---------------------------------------------------------------------------------------------- asking
 
-    async def ask(self, asked: Asked, admit: Callable[[], object] = lambda: None) -> Answer:
+    async def ask(self, asked: Asked, admit: Admit = _anybody) -> Answer:
         """The answer that `continuity` names, or a new one; `admit` may refuse a new one.
 
         The same continuity id with another question raises `ContinuityConflict`. Nothing is produced for
@@ -133,7 +140,7 @@ class Answers:
         if not task.cancelled():
             task.exception()  # whoever still waits raises it
 
-    async def _named(self, asked: Asked, admit: Callable[[], object]) -> Answer:
+    async def _named(self, asked: Asked, admit: Admit) -> Answer:
         existing = await self._existing(asked)
         return existing if existing is not None else await self._create(asked, admit)
 
@@ -141,9 +148,9 @@ class Answers:
         answer = await self.journal.named(asked.name) if asked.name else None
         return None if answer is None else await self.get(answer, asked.owner)
 
-    async def _create(self, asked: Asked, admit: Callable[[], object]) -> Answer:
+    async def _create(self, asked: Asked, admit: Admit) -> Answer:
         self.admit()
-        admit()
+        await admit()
         name, began = secrets.token_urlsafe(16), time.time()
         opening = Opening(name, asked.question, asked.request, asked.name, began, asked.owner)
         lease = await self.journal.create(opening)

@@ -20,44 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..sqlite_file import make, write_ahead
+from .database_schema import APPLICATION, OWNERS, READS, SCHEMA, VERSION
 from .events import closes, split
 from .journal import Fenced, Lease, Opening, Stored, add
 
-APPLICATION, VERSION = 0x5A535452, 2
 BUSY = 3.0  # seconds to wait for another process's lock
 PROBE = 256 * 1024  # bytes that must fit for the file to count as writable
 
-SCHEMA = f"""
-    CREATE TABLE answers (
-        answer TEXT PRIMARY KEY,
-        question TEXT NOT NULL,
-        request TEXT NOT NULL,      -- emptied when it closes
-        continuity TEXT UNIQUE,
-        started REAL NOT NULL,
-        token INTEGER NOT NULL,
-        lease_ends REAL NOT NULL,
-        place INTEGER NOT NULL,     -- no commit before it holds events of this answer
-        closed REAL,                -- from when its retention counts
-        frames BLOB,
-        owner TEXT NOT NULL DEFAULT ''
-    ) STRICT;
-    CREATE UNIQUE INDEX owned ON answers (answer, owner);
-    CREATE INDEX unfinished ON answers (place) WHERE closed IS NULL;
-    CREATE INDEX finished ON answers (closed) WHERE closed IS NOT NULL;
-    CREATE TABLE commits (place INTEGER PRIMARY KEY AUTOINCREMENT, frames BLOB NOT NULL) STRICT;
-    PRAGMA application_id = {APPLICATION};
-    PRAGMA user_version = {VERSION};
-"""
-# From version 1, whose answers were anybody's: continuity ids are names among their owner's since.
-OWNERS = f"""
-    ALTER TABLE answers ADD COLUMN owner TEXT NOT NULL DEFAULT '';
-    UPDATE answers SET continuity = '/' || continuity,
-        question = CASE WHEN json_valid(request) THEN coalesce(request ->> '$.query', question) ELSE question END;
-    CREATE UNIQUE INDEX owned ON answers (answer, owner);
-    PRAGMA user_version = {VERSION};
-"""
-# Older servers of the same version do not know it, and need not.
-READS = "CREATE TABLE IF NOT EXISTS reads (answer TEXT PRIMARY KEY, moment REAL NOT NULL) STRICT, WITHOUT ROWID"
 _OPENING = "answer, question, request, coalesce(continuity, ''), started, owner"
 _NAMED = "answer IN (SELECT value FROM json_each(?))"
 _LEASED = "(answer, token) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))"

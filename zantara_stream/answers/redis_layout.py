@@ -19,17 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-from ..redis_connection import Command
+from ..redis_connection import Command, clock
 from .events import split
 from .journal import Lease, Opening, Stored, add
 
 FRAMES, FENCE = b"frames", "fence"
 TEXTS = ("answer", "question", "request", "continuity", "owner")
-
-
-def clock() -> str:
-    """The Lua that takes the time: `now`, in milliseconds since 1970."""
-    return "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)"
 
 
 # Which history of data it is that the server has, and the one that it had before somebody made it the leader.

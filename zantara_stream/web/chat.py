@@ -58,11 +58,11 @@ class Chat:
         answer = await self._answers.ask(asked, partial(self._admit, request))
         return await self._connections.serve(request, answer, 0, "start")
 
-    def _admit(self, request: web.Request) -> None:
+    async def _admit(self, request: web.Request) -> None:
         """Refuse a new answer: one that exists costs nothing more, and is nobody's limit."""
         self._pipeline.check()
         self._spending.admit(asker(request).key)
-        self._limits.ask(request)
+        await self._limits.ask(request)
 
     async def _found(self, request: web.Request, event_id: str) -> tuple[Answer, int]:
         answer, offset = await self._answers.find(event_id, asker(request).key)

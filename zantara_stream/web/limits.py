@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from aiohttp import web
@@ -14,50 +13,17 @@ from aiohttp.typedefs import Handler
 from ..errors import RateLimited
 from .address import Addresses
 from .asker import asker, is_own
-
-MINUTE = 60.0  # seconds
-FORGETTING = 5.0  # seconds between two looks for them
-KEPT = 10_000  # askers that are remembered before those who have asked nothing for a minute are forgotten
-
-
-class Bucket:
-    """Tokens that come back at a steady rate, up to a minute's worth."""
-
-    def __init__(self, most: int, now: float) -> None:
-        self._most = most
-        self._tokens = float(most)
-        self._filled = now
-
-    def take(self, now: float) -> float:
-        """Take one; 0, or the seconds until there is one."""
-        self._fill(now)
-        if self._tokens >= 1:
-            self._tokens -= 1
-            return 0.0
-        return (1 - self._tokens) * MINUTE / self._most
-
-    def is_full(self, now: float) -> bool:
-        """Whether it says nothing that a new one would not."""
-        self._fill(now)
-        return self._tokens >= self._most
-
-    def _fill(self, now: float) -> None:
-        self._tokens = min(self._most, self._tokens + (now - self._filled) * self._most / MINUTE)
-        self._filled = now
+from .rates import Rates
 
 
 class Limits:
     """Counts what each asker does; `rate` is in questions a minute (None: any), `streams` are open at once."""
 
-    def __init__(
-        self, rate: int | None, streams: int, addresses: Addresses, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, rate: int | None, streams: int, addresses: Addresses, rates: Rates) -> None:
         self._rate = rate
         self._most_streams = streams
         self._addresses = addresses
-        self._clock = clock
-        self._buckets: dict[str, Bucket] = {}
-        self._forget_at = 0.0
+        self._rates = rates
         self._streams: Counter[str] = Counter()
 
     def key(self, request: web.Request) -> str:
@@ -67,15 +33,12 @@ class Limits:
             return ""
         return f"person {person.key}" if person.key else f"address {self._addresses.of(request)}"
 
-    def ask(self, request: web.Request) -> None:
+    async def ask(self, request: web.Request) -> None:
         """Count a question. Raises `RateLimited`, with the time after which there may be one."""
-        now, key = self._clock(), self.key(request)
+        key = self.key(request)
         if self._rate is None or not key:
             return
-        if len(self._buckets) >= KEPT and now >= self._forget_at:
-            self._forget_at = now + FORGETTING
-            self._buckets = {who: bucket for who, bucket in self._buckets.items() if not bucket.is_full(now)}
-        wait = self._buckets.setdefault(key, Bucket(self._rate, now)).take(now)
+        wait = await self._rates.take(key, self._rate)
         if wait:
             raise RateLimited(
                 f"You have asked {self._rate} questions within a minute, which is as many as may be; please wait.",
@@ -86,7 +49,7 @@ class Limits:
         """The same handler, each of whose requests counts as a question."""
 
         async def counted(request: web.Request) -> web.StreamResponse:
-            self.ask(request)
+            await self.ask(request)
             return await handler(request)
 
         return counted
