@@ -405,6 +405,7 @@ async def test_an_answer_goes_on_with_the_server_that_sentinel_has_lead(tmp_path
             async with opened(f"redis+sentinel://127.0.0.1:{watcher.port}/answers") as journal:
                 lease = await begin(journal)
                 await write(journal, lease, *texts(1, 2))
+                await until(lambda: follower.ask("XLEN", LAYOUT.log("A")) == "2")
                 leader.kill()
                 await write(journal, lease, *texts(3, 4))
                 await write(journal, lease, last("A", 5))
