@@ -10,7 +10,7 @@ HASHED := $(PIP) --no-deps --require-hashes --requirement
 TORCH := $(PIP) --constraint constraints.txt torch
 OURSELVES := $(PIP) --no-deps --no-build-isolation --editable .
 
-.PHONY: run test check faults format test-services lock audit sbom clean
+.PHONY: run test check faults chaos format test-services lock audit sbom clean
 
 run: .venv/serving
 	@$(BIN)/python scripts/build_index.py documents || [ $$? -eq 3 ]
@@ -31,6 +31,10 @@ format: .venv/testing
 # Faults done to real servers, the long version: some minutes, and docs/reliability.md is written.
 faults: .venv/testing
 	PYTHONPATH=tests $(BIN)/python -m faults
+
+# Faults at random, done to three nodes for minutes: `make chaos`, or `make chaos CHAOS="--seed 7 --minutes 10 --readers 300"`.
+chaos: .venv/testing
+	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
 
 test-services:
 	./scripts/test_services.sh

@@ -6,6 +6,7 @@ import atexit
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -24,12 +25,16 @@ SERVER, CLIENT = "/usr/bin/redis-server", "/usr/bin/redis-cli"
 
 @dataclass
 class Redis:
-    """A server that can be killed and started again on the same port and data; `options` are for its command line."""
+    """A server that can be killed and started again on the same port and data.
+
+    `options` are for its command line, `environment` for its environment (libfaketime's, for one).
+    """
 
     folder: Path
     options: tuple[str, ...] = ()
     port: int = 0
     sentinel: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -45,7 +50,8 @@ class Redis:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = self.port or _free_port()
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([SERVER, *self._arguments(), *self.options], stdout=log, stderr=log)
+            command, environment = [SERVER, *self._arguments(), *self.options], {**os.environ, **self.environment}
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         until = time.monotonic() + PATIENCE
         while self.ask("PING") != "PONG":
             if self.process.poll() is not None or time.monotonic() > until:
@@ -64,9 +70,15 @@ class Redis:
         self.process.kill()
         self.process.wait(PATIENCE)
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
     def stop(self) -> None:
         """End it, if it runs."""
         if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)  # a frozen one does not end
             self.process.terminate()
             self.process.wait(PATIENCE)
 

@@ -4,55 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+from deploy.nginx_site import SHIPPED, site
 from deploy.proxied import (
-    DEPLOY,
     OPERATORS,
     TEXTS,
     Gated,
     Mirror,
-    Site,
     answered_away,
     asked,
-    certify,
     free_port,
     killed_and_back,
-    put,
 )
-from nginx import nginx
 from server import CHAT, PAGE, STREAM, serving, starting
 
 from zantara_stream.config import DEFAULT_ORIGINS, Settings
 from zantara_stream.testing import HashingEmbedder, ScriptedAnswerer
 
 ORIGIN_LINE = '"{}" $http_origin;'
-SHIPPED = (DEPLOY / "nginx" / "zantara-stream.conf").read_text(encoding="utf-8")
 LINE = re.compile(r"\S+ (GET|POST|OPTIONS) \d{3} [\d, -]+ \d+ [\d.]+ [\d., -]+ HTTP/[\d.]+")
-
-
-@asynccontextmanager
-async def site(folder: Path, upstream: str, **changes: str) -> AsyncIterator[Site]:
-    """The shipped file before `upstream`; `silence` is another time-out of streams."""
-    certificate, key = certify(folder)
-    port = free_port()
-    text = SHIPPED.replace("error_log /var/log/nginx/error.log", f"error_log {folder}/site-error.log")
-    places = {
-        "listen 80;": f"listen 127.0.0.1:{free_port()};",
-        "    listen [::]:80;\n": "",
-        "listen 443 ssl http2;": f"listen 127.0.0.1:{port} ssl http2;",
-        "    listen [::]:443 ssl http2;\n": "",
-        "/etc/ssl/answers.example.com.pem": str(certificate),
-        "/etc/ssl/answers.example.com.key": str(key),
-        "/var/log/nginx/zantara-stream.log": f"{folder}/access.log",
-        "server 127.0.0.1:8080 ": f"server {upstream} ",
-        **({"proxy_read_timeout 60s": f"proxy_read_timeout {changes['silence']}"} if changes else {}),
-    }
-    (folder / "site.conf").write_text(put(text, places), encoding="utf-8")
-    async with nginx(folder, upstream, outside=f"include {folder}/site.conf;"):
-        yield Site(f"https://127.0.0.1:{port}", certificate, folder)
 
 
 async def test_each_chunk_arrives_over_http_2_before_the_next_is_written(small_index: Path, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from aiohttp import ClientError, ClientSession, ClientTimeout, StreamReader, TCPConnector
 
 RETRY = 2.0  # seconds between connections, until the server says otherwise
-HASTE = 20  # times as fast as a browser comes back
+HASTE = 20.0  # times as fast as a browser comes back
+STREAM = "/bali-zero/chat-stream"
 _ID = re.compile(rb"^id: (.+)$", re.MULTILINE)
 _RETRY = re.compile(rb"^retry: (\d+)$", re.MULTILINE)
 
@@ -26,17 +27,22 @@ class Reader:
     def __init__(
         self, url: str, query: str, continuity: str, cut: Callable[[], int] = lambda: 0, rate: float = 0
     ) -> None:
+        self.haste = HASTE
         self.received: list[bytes] = []
         self.failures: list[str] = []  # connections that were refused or broke
         self.arrivals: list[float] = []  # when chunks came, by the monotonic clock
         self.first = asyncio.Event()  # a chunk has come
         self.query = query
-        self._address = f"{url}/bali-zero/chat-stream"
-        self._parameters = {"query": query, "continuity_id": continuity}
+        self._address = f"{url}{STREAM}"
+        self._parameters = {"query": query, **({"continuity_id": continuity} if continuity else {})}
         self._cut = cut
         self._rate = rate
         self._last_id = ""
         self._retry = RETRY
+
+    def move(self, url: str) -> None:
+        """Let its next connections go there."""
+        self._address = f"{url}{STREAM}"
 
     async def run(self, session: ClientSession) -> None:
         """Read the whole answer, whatever happens to the line."""
@@ -50,7 +56,7 @@ class Reader:
                     await self._read(response.content)
             except (ClientError, ConnectionError, TimeoutError) as error:
                 self.failures.append(f"{self.query} {error!r}")  # which a browser meets with another try
-            await asyncio.sleep(self._retry / HASTE)
+            await asyncio.sleep(self._retry / self.haste)
 
     async def _read(self, content: StreamReader) -> None:
         most, received, whole = self._cut(), bytearray(), 0

@@ -63,6 +63,11 @@ class Node:
         """The process."""
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and has not ended."""
+        return hasattr(self, "_process") and self._process.returncode is None
+
     def listen(self, listening: socket.socket, told: socket.socket) -> None:
         """Let it be started as a supervisor does, that holds the listening socket and is told how it is."""
         self._listening = listening
@@ -141,7 +146,7 @@ class Node:
 
     async def stop(self) -> None:
         """End it, however it is."""
-        if self._process.returncode is None:
+        if self.runs:
             await self.kill()
 
     @property

@@ -24,6 +24,8 @@ from .exhaustion import EXHAUSTION
 from .house import House, Outcome, Scenario, house, undoubled, until
 from .process import Node
 from .restarts import RESTARTS
+from .several import missing
+from .several_failover import FAILOVERS
 from .upstream import BREAKS, Upstream, text_of
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
@@ -553,8 +555,9 @@ SCENARIOS: dict[Scenario, tuple[int, int]] = {  # size in tests, and in the long
     hostile: (1, 1),
     lossy: (5, 50),
 }
-ALL = SCENARIOS | EXHAUSTION | RESTARTS
+ALL = SCENARIOS | EXHAUSTION | RESTARTS | FAILOVERS
 NEEDS: dict[Scenario, tuple[Callable[[], bool], str]] = {
     **dict.fromkeys((clock_back, clock_forward, clock_jumps), (FAKETIME.exists, "libfaketime: make test-services")),
+    **dict.fromkeys(FAILOVERS, (lambda: not missing(), missing())),
     vanished: (cable.possible, "root, iproute2 and iptables, for a network namespace"),
 }

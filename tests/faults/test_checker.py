@@ -54,11 +54,28 @@ def test_the_checker_does_not_trust_the_journal(wrong: bytes) -> None:
     assert checker.problems([wrong], {"A": wrong})
 
 
+GAP = b'event: gap\nid: A.3\ndata: {"text":"1 2 3 "}\n\n'
+
+
+def test_a_gap_stands_for_what_was_before_it_and_never_for_another_text() -> None:
+    journal = {"A": GAP + wire()}
+    seen = [wire(1, 2, end=False), b"retry: 1000\n" + GAP, PING + wire()]
+    assert checker.gap_problems(seen, journal, "1 2 3 ") == []
+    assert checker.gap_problems([wire(1, 2, 3)], JOURNAL, "1 2 3 ") == []
+    assert checker.gap_problems([wire(1, 2, 3)], JOURNAL, "1 2 x ") == ["another text"]
+    assert checker.gap_problems(seen, journal, "1 2 x ") == ["another text after a gap"]
+    assert checker.gap_problems(seen[:2], journal, "1 2 3 ") == ["the journal has other bytes after a gap"]
+    assert checker.gap_problems([wire(1, 2, 3)], journal, "1 2 3 ")
+
+
 def test_the_checker_counts_the_requests_of_each_question() -> None:
     assert checker.overpaid(["a", "b", "b"], {"a": 1, "b": 1}, {"b": 1}, most=1) == []
     assert checker.overpaid(["a"], {"a": 2}, {}, most=1) == ["'a' was begun 2 times and continued 0 times"]
     assert checker.overpaid(["a"], {"a": 1}, {"a": 2}, most=1) == ["'a' was begun 1 times and continued 2 times"]
     assert checker.overpaid(["a"], {}, {}, most=1) == ["'a' was begun 0 times and continued 0 times"]
+    assert checker.overpaid(["a", "b"], {"a": 1, "b": 1}, {"a": 1, "b": 1}, {"a": 1}) == [
+        "'b' was begun 1 times and continued 1 times"
+    ]
     assert checker.overpaid(["a"], {"a": 1, "c": 1}, {}, most=1) == ["'c' was asked by nobody"]
 
 

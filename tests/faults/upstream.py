@@ -9,7 +9,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -44,6 +44,7 @@ class Upstream:
         self.overloaded = ""  # a model that answers 529 each time
         self.breaks: list[str] = []
         self.broken: dict[str, str] = {}  # how, by question
+        self.told: Callable[[str, int, str], object] = lambda question, written, broken: None  # of each request
 
     @property
     def url(self) -> str:
@@ -85,6 +86,7 @@ class Upstream:
         broken = self.breaks.pop(0) if self.breaks else ""
         if broken:
             self.broken[question] = broken
+        self.told(question, len(written), broken)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         try:
             await response.prepare(request)
