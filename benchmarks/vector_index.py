@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from zantara_stream.retrieval.encoder import Vectors
-from zantara_stream.retrieval.index import EXACT_LIMIT, VectorIndex
+from zantara_stream.retrieval.index import EXACT_LIMIT, FaissIndex
 
 DIMENSIONS = 384
 SPECTRUM = np.arange(1, DIMENSIONS + 1, dtype=np.float32) ** -0.35  # of the deviations, as in SciFact
@@ -79,7 +79,7 @@ def build(folder: Path, name: str, exact_limit: int) -> dict[str, Any]:
     """Build and save an index of the passages, and say what that took."""
     vectors = np.load(folder / "passages.npy", mmap_mode="r")
     began = time.perf_counter()
-    index = VectorIndex.build(vectors, exact_limit)
+    index = FaissIndex.build(vectors, exact_limit)
     took, cpu = time.perf_counter() - began, time.process_time()
     index.save(folder / name)
     size = (folder / name).stat().st_size // 2**20
@@ -98,10 +98,10 @@ def build(folder: Path, name: str, exact_limit: int) -> dict[str, Any]:
 def search(folder: Path, name: str, exact_limit: int) -> dict[str, Any]:
     """Load an index and ask it everything: without access levels and with half of the vectors allowed."""
     queries = np.load(folder / "queries.npy")
-    VectorIndex.build(queries).nearest(queries[0], 1)  # what the libraries themselves need is no part of the index
+    FaissIndex.build(queries).nearest(queries[0], 1)  # what the libraries themselves need is no part of the index
     before = memory()
     began = time.perf_counter()
-    index = VectorIndex.load(folder / name)
+    index = FaissIndex.load(folder / name)
     opened = time.perf_counter() - began
     figures: dict[str, Any] = {"open": opened * 1e3, "loaded": increase(before)}
     some = np.random.default_rng(1).integers(len(index), size=SIMILARITIES).tolist()

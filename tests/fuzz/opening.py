@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from zantara_stream.errors import IndexUnavailable
-from zantara_stream.retrieval.index import VectorIndex
+from zantara_stream.retrieval.index import FaissIndex
 from zantara_stream.retrieval.library import Library
 from zantara_stream.retrieval.opened import Build
 from zantara_stream.retrieval.passages import Passage
@@ -26,7 +26,7 @@ MEMORY = 4 << 30  # bytes of addresses: what says that it is larger is not to be
 def vectors(file: Path) -> str:
     """Open a file of vectors, and search it."""
     try:
-        index = VectorIndex.load(file)
+        index = FaissIndex.load(file)
     except IndexUnavailable:
         return "refused"
     query = np.ones(index.dimensions, np.float32)

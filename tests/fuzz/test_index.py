@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import EXAMPLES, damaged, fuzzed
 
-from zantara_stream.retrieval.index import VectorIndex
+from zantara_stream.retrieval.index import FaissIndex
 from zantara_stream.retrieval.manifest import FILES, KEYS, MANIFEST, current_build
 
 OPENING = Path(__file__).parent / "opening.py"
@@ -45,7 +45,7 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     repeated = np.repeat(rows[:4], 50, axis=0)  # most lists are empty, which is written otherwise
     made = {}
     for name, data, limit in (("flat", rows, 1000), ("lists", rows, 10), ("few lists", repeated, 10)):
-        VectorIndex.build(data, limit).save(folder / name)
+        FaissIndex.build(data, limit).save(folder / name)
         made[name] = (folder / name).read_bytes()
     return made
 

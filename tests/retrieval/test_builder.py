@@ -21,7 +21,7 @@ from zantara_stream.retrieval.corpus import Corpus
 from zantara_stream.retrieval.documents import Document
 from zantara_stream.retrieval.embedding import Embedder, SentenceTransformerEmbedder, load_encoder
 from zantara_stream.retrieval.encoder import Vectors
-from zantara_stream.retrieval.index import VectorIndex
+from zantara_stream.retrieval.index import FaissIndex
 from zantara_stream.retrieval.isolation import IsolatedReader
 from zantara_stream.retrieval.manifest import BUILDS, CURRENT, MANIFEST, Manifest, checksums, current_build
 from zantara_stream.retrieval.opened import Build
@@ -83,7 +83,7 @@ def _state(out: Path) -> dict[str, bytes]:
 
 def _contents(out: Path) -> tuple[list[Passage], np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
     folder = current_build(out)
-    index = VectorIndex.load(folder / "vectors.faiss")
+    index = FaissIndex.load(folder / "vectors.faiss")
     numbers = list(range(len(index)))
     corpus = Corpus(folder / "corpus.db")
     passages = corpus.passages(numbers)

@@ -17,7 +17,7 @@ from zantara_stream.retrieval.building import Way, build, write_build
 from zantara_stream.retrieval.builds import build_folders, sole_writer
 from zantara_stream.retrieval.embedding_cache import FOLDER, text_key
 from zantara_stream.retrieval.encoder import Vectors
-from zantara_stream.retrieval.index import VectorIndex
+from zantara_stream.retrieval.index import FaissIndex
 from zantara_stream.retrieval.manifest import BUILDS, ENCODER, KEYS, VECTORS, Manifest, check, current_build
 from zantara_stream.retrieval.reading import Reading, read_folder
 from zantara_stream.testing import HashingEmbedder
@@ -91,7 +91,7 @@ def _build(documents: Path, out: Path, full: bool = False) -> tuple[Manifest, Co
 
 
 def _rows(out: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    index = VectorIndex.load(current_build(out) / VECTORS)
+    index = FaissIndex.load(current_build(out) / VECTORS)
     numbers = range(len(index))
     return np.stack([index.similarities(row, numbers) for row in np.eye(index.dimensions, dtype=np.float32)])
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from zantara_stream.errors import IndexUnavailable
 from zantara_stream.retrieval import index as module
 from zantara_stream.retrieval.encoder import Vectors
-from zantara_stream.retrieval.index import EXACT_LIMIT, LADDER, NEARLY, TARGET, VectorIndex
+from zantara_stream.retrieval.index import EXACT_LIMIT, LADDER, NEARLY, TARGET, FaissIndex
 
 EXACT, LISTS = EXACT_LIMIT, 0  # limits that make a small index of either kind
 
@@ -39,11 +39,11 @@ def vectors() -> Vectors:
 
 
 @pytest.fixture(scope="module")
-def in_lists(vectors: Vectors) -> VectorIndex:
-    return VectorIndex.build(vectors, LISTS)
+def in_lists(vectors: Vectors) -> FaissIndex:
+    return FaissIndex.build(vectors, LISTS)
 
 
-def _recall(index: VectorIndex, vectors: Vectors, queries: Vectors, allowed: np.ndarray | None = None) -> float:
+def _recall(index: FaissIndex, vectors: Vectors, queries: Vectors, allowed: np.ndarray | None = None) -> float:
     """The share of the ten truly nearest that the index finds."""
     numbers = np.arange(len(vectors)) if allowed is None else np.flatnonzero(allowed)
     shares = []
@@ -61,7 +61,7 @@ def _recall(index: VectorIndex, vectors: Vectors, queries: Vectors, allowed: np.
 def test_nearest_is_exact_and_best_first(seed: int, rows: int, dimensions: int, count: int) -> None:
     vectors = _vectors(seed, rows, dimensions)
     query = _vectors(seed + 1, 1, dimensions)
-    index = VectorIndex.build(vectors)
+    index = FaissIndex.build(vectors)
     assert (len(index), index.dimensions) == (rows, dimensions)
     found = index.nearest(query, count)
     assert len(found) == len(set(found)) == min(count, rows)
@@ -73,13 +73,13 @@ def test_nearest_is_exact_and_best_first(seed: int, rows: int, dimensions: int, 
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 19), max_size=30))
 def test_similarities_are_the_cosines_of_those_asked_for(seed: int, numbers: list[int]) -> None:
     vectors, query = _vectors(seed, 20), _vectors(seed + 1, 1)
-    found = VectorIndex.build(vectors).similarities(query, numbers)
+    found = FaissIndex.build(vectors).similarities(query, numbers)
     np.testing.assert_allclose(found, vectors[numbers] @ query[0], atol=1e-5)
 
 
 def test_a_query_may_be_a_row_or_a_vector() -> None:
     vectors = _vectors(1, 5)
-    index = VectorIndex.build(vectors)
+    index = FaissIndex.build(vectors)
     assert index.nearest(vectors[3], 1) == index.nearest(vectors[3:4], 1) == [3]
     np.testing.assert_allclose(index.similarities(vectors[3], [3]), [1], atol=1e-6)
 
@@ -90,11 +90,11 @@ def test_a_query_may_be_a_row_or_a_vector() -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 50), st.sampled_from([EXACT, LISTS]))
 def test_load_is_the_inverse_of_save(seed: int, rows: int, limit: int) -> None:
-    index, query = VectorIndex.build(_vectors(seed, rows), limit), _vectors(seed + 1, 1)
+    index, query = FaissIndex.build(_vectors(seed, rows), limit), _vectors(seed + 1, 1)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "vectors.faiss"
         index.save(file)
-        loaded = VectorIndex.load(file)
+        loaded = FaissIndex.load(file)
         assert [found.name for found in file.parent.iterdir()] == [file.name]
     assert (len(loaded), loaded.dimensions) == (len(index), index.dimensions)
     assert (loaded.kind, loaded.probes) == (index.kind, index.probes)
@@ -114,7 +114,7 @@ def test_only_what_is_allowed_is_found_and_as_much_as_was_asked_for(
     seed: int, choice: list[bool], count: int, limit: int
 ) -> None:
     vectors, query, allowed = _vectors(seed, len(choice)), _vectors(seed + 1, 1), np.array(choice)
-    found = VectorIndex.build(vectors, limit).nearest(query, count, allowed)
+    found = FaissIndex.build(vectors, limit).nearest(query, count, allowed)
     assert all(choice[number] for number in found)
     assert len(found) == len(set(found)) == min(count, sum(choice))
     np.testing.assert_allclose(vectors[found] @ query[0], np.sort(vectors[found] @ query[0])[::-1], atol=0.02)
@@ -125,8 +125,8 @@ def test_only_what_is_allowed_is_found_and_as_much_as_was_asked_for(
 
 @pytest.mark.parametrize("limit", [EXACT, LISTS])
 def test_an_empty_index_finds_nothing(limit: int, tmp_path: Path) -> None:
-    VectorIndex.build(_vectors(1, 3)[:0], limit).save(tmp_path / "vectors.faiss")
-    index = VectorIndex.load(tmp_path / "vectors.faiss")
+    FaissIndex.build(_vectors(1, 3)[:0], limit).save(tmp_path / "vectors.faiss")
+    index = FaissIndex.load(tmp_path / "vectors.faiss")
     assert (len(index), index.dimensions, index.kind) == (0, 8, "Flat")
     assert index.nearest(_vectors(1, 1), 5) == index.nearest(_vectors(1, 1), 5, np.ones(0, bool)) == []
     assert index.similarities(_vectors(1, 1), []).shape == (0,)
@@ -134,7 +134,7 @@ def test_an_empty_index_finds_nothing(limit: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", [EXACT, LISTS])
 def test_what_does_not_fit_is_refused(limit: int) -> None:
-    index = VectorIndex.build(_vectors(1, 20), limit)
+    index = FaissIndex.build(_vectors(1, 20), limit)
     for wrong in (_vectors(1, 1, 9), _vectors(1, 2), np.ones(0, np.float32)):
         with pytest.raises(ValueError, match=r"The query has shape .* 8 dimensions"):
             index.nearest(wrong, 1)
@@ -152,12 +152,12 @@ def test_what_does_not_fit_is_refused(limit: int) -> None:
 @pytest.mark.parametrize("shape", [(8,), (3, 0), (2, 3, 8)])
 def test_what_are_no_rows_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="rows of vectors"):
-        VectorIndex.build(np.ones(shape, np.float32))
+        FaissIndex.build(np.ones(shape, np.float32))
 
 
 def test_the_size_chooses_the_kind() -> None:
     vectors = _vectors(1, 101)
-    exact, lists = VectorIndex.build(vectors[:100], 100), VectorIndex.build(vectors, 100)
+    exact, lists = FaissIndex.build(vectors[:100], 100), FaissIndex.build(vectors, 100)
     assert (exact.kind, exact.probes, exact.recall) == ("Flat", 0, 1.0)
     assert lists.kind == "IVF40,SQ8"
     assert 0 < lists.probes <= 40
@@ -166,7 +166,7 @@ def test_the_size_chooses_the_kind() -> None:
 # By lists
 
 
-def test_questions_find_what_the_build_promised(in_lists: VectorIndex, vectors: Vectors) -> None:
+def test_questions_find_what_the_build_promised(in_lists: FaissIndex, vectors: Vectors) -> None:
     assert in_lists.kind == "IVF253,SQ8"
     assert in_lists.probes in LADDER
     assert in_lists.probes < 253 / 2
@@ -175,12 +175,12 @@ def test_questions_find_what_the_build_promised(in_lists: VectorIndex, vectors: 
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.02])
-def test_as_much_is_found_of_the_share_that_is_allowed(share: float, in_lists: VectorIndex, vectors: Vectors) -> None:
+def test_as_much_is_found_of_the_share_that_is_allowed(share: float, in_lists: FaissIndex, vectors: Vectors) -> None:
     allowed = np.random.default_rng(3).random(len(vectors)) < share
     assert _recall(in_lists, vectors, _clustered(2, 200), allowed) >= in_lists.recall - 0.01
 
 
-def test_the_few_that_are_allowed_are_found_however_far(in_lists: VectorIndex, vectors: Vectors) -> None:
+def test_the_few_that_are_allowed_are_found_however_far(in_lists: FaissIndex, vectors: Vectors) -> None:
     query = vectors[7]
     far = np.argsort(vectors @ query)[:30]
     allowed = np.zeros(len(vectors), bool)
@@ -188,33 +188,33 @@ def test_the_few_that_are_allowed_are_found_however_far(in_lists: VectorIndex, v
     assert sorted(in_lists.nearest(query, 50, allowed)) == sorted(far.tolist())
 
 
-def test_more_lists_are_visited_where_they_hold_too_few(in_lists: VectorIndex, vectors: Vectors) -> None:
+def test_more_lists_are_visited_where_they_hold_too_few(in_lists: FaissIndex, vectors: Vectors) -> None:
     assert len(set(in_lists.nearest(vectors[0], 3500))) == 3500
     assert sorted(in_lists.nearest(vectors[0], 9999)) == list(range(4000))
 
 
-def test_a_byte_a_dimension_keeps_the_cosines(in_lists: VectorIndex, vectors: Vectors) -> None:
+def test_a_byte_a_dimension_keeps_the_cosines(in_lists: FaissIndex, vectors: Vectors) -> None:
     numbers = [3999, 0, 17, 17]
     np.testing.assert_allclose(in_lists.similarities(vectors[5], numbers), vectors[numbers] @ vectors[5], atol=0.01)
 
 
-def test_fewer_lists_find_less_and_all_find_everything(in_lists: VectorIndex, vectors: Vectors, tmp_path: Path) -> None:
+def test_fewer_lists_find_less_and_all_find_everything(in_lists: FaissIndex, vectors: Vectors, tmp_path: Path) -> None:
     in_lists.save(tmp_path / "vectors.faiss")
     found = {}
     for probes in (1, in_lists.probes, 253):
-        index = VectorIndex.load(tmp_path / "vectors.faiss", probes)
+        index = FaissIndex.load(tmp_path / "vectors.faiss", probes)
         assert index.probes == probes
         found[probes] = _recall(index, vectors, _clustered(2, 100))
     assert found[1] < found[in_lists.probes] - 0.1
     assert found[253] >= found[in_lists.probes]
-    assert VectorIndex.load(tmp_path / "vectors.faiss").probes == in_lists.probes
+    assert FaissIndex.load(tmp_path / "vectors.faiss").probes == in_lists.probes
 
 
 def test_the_fewest_lists_that_reach_the_target_are_chosen(vectors: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = []
     for target in (0.2, 0.9, 0.95, 1.1):
         monkeypatch.setattr(module, "TARGET", target)
-        index = VectorIndex.build(vectors, LISTS)
+        index = FaissIndex.build(vectors, LISTS)
         assert index.recall >= min(target, 0.98)
         chosen.append(index.probes)
     assert chosen[0] == LADDER[0]
@@ -226,7 +226,7 @@ def test_where_no_number_of_lists_reaches_the_target_nearly_the_best_is_taken_an
 ) -> None:
     monkeypatch.setattr(module, "LADDER", [1, 2, 3])
     vectors = _clustered(1, 4000)
-    index = VectorIndex.build(vectors, LISTS)
+    index = FaissIndex.build(vectors, LISTS)
     assert index.probes == 3
     assert index.recall < TARGET - 2 * NEARLY
 
@@ -239,13 +239,13 @@ def test_a_little_more_recall_is_not_worth_many_more_lists(vectors: Vectors, mon
     assert best.recall - 0.05 <= near.recall < best.recall
 
 
-def _nearly(tolerance: float, vectors: Vectors, monkeypatch: pytest.MonkeyPatch) -> VectorIndex:
+def _nearly(tolerance: float, vectors: Vectors, monkeypatch: pytest.MonkeyPatch) -> FaissIndex:
     monkeypatch.setattr(module, "NEARLY", tolerance)
-    return VectorIndex.build(vectors, LISTS)
+    return FaissIndex.build(vectors, LISTS)
 
 
 def test_of_repeated_vectors_either_one_is_right() -> None:
-    assert VectorIndex.build(np.repeat(_clustered(1, 200), 20, axis=0), LISTS).recall >= 0.98
+    assert FaissIndex.build(np.repeat(_clustered(1, 200), 20, axis=0), LISTS).recall >= 0.98
 
 
 def test_the_same_rows_give_the_same_file_wherever_they_lie(
@@ -255,7 +255,7 @@ def test_the_same_rows_give_the_same_file_wherever_they_lie(
     np.save(tmp_path / "rows.npy", vectors)
     recalls = set()
     for name, rows in (("memory", vectors), ("mapped", np.load(tmp_path / "rows.npy", mmap_mode="r"))):
-        index = VectorIndex.build(rows, LISTS)
+        index = FaissIndex.build(rows, LISTS)
         index.save(tmp_path / name)
         recalls.add(index.recall)
     assert len(recalls) == 1
@@ -269,8 +269,8 @@ def test_the_same_rows_give_the_same_file_wherever_they_lie(
 @pytest.mark.parametrize("limit", [EXACT, LISTS])
 def test_the_file_is_mapped_and_outlives_its_name(limit: int, tmp_path: Path) -> None:
     vectors, file = _vectors(1, 3000), tmp_path / "vectors.faiss"
-    VectorIndex.build(vectors, limit).save(file)
-    index = VectorIndex.load(file)
+    FaissIndex.build(vectors, limit).save(file)
+    index = FaissIndex.load(file)
     assert str(file) in Path("/proc/self/maps").read_text()
     file.unlink()
     assert index.nearest(vectors[2999], 1) == [2999]
@@ -280,9 +280,9 @@ SEARCHES = """
 import sys, os
 from pathlib import Path
 import numpy as np
-from zantara_stream.retrieval.index import VectorIndex
+from zantara_stream.retrieval.index import FaissIndex
 
-index = VectorIndex.load(Path(sys.argv[1]))
+index = FaissIndex.load(Path(sys.argv[1]))
 query = np.ones(index.dimensions, np.float32)
 before = set(os.listdir("/proc/self/task"))
 index.similarities(query, index.nearest(query, 500, np.ones(len(index), bool)))
@@ -293,39 +293,39 @@ print(len(set(os.listdir("/proc/self/task")) - before), "torch" in sys.modules)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("limit", [EXACT, LISTS])
 def test_a_search_starts_no_thread_and_needs_no_torch(limit: int, tmp_path: Path) -> None:
-    VectorIndex.build(_clustered(1, 4000), limit).save(tmp_path / "vectors.faiss")
+    FaissIndex.build(_clustered(1, 4000), limit).save(tmp_path / "vectors.faiss")
     command = [sys.executable, "-c", SEARCHES, str(tmp_path / "vectors.faiss")]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     assert printed.split() == ["0", "False"]
 
 
-def test_more_lists_than_there_are_cannot_be_searched(in_lists: VectorIndex, tmp_path: Path) -> None:
+def test_more_lists_than_there_are_cannot_be_searched(in_lists: FaissIndex, tmp_path: Path) -> None:
     in_lists.save(tmp_path / "lists")
-    VectorIndex.build(_vectors(1, 3)).save(tmp_path / "flat")
+    FaissIndex.build(_vectors(1, 3)).save(tmp_path / "flat")
     for name, probes in (("lists", 254), ("lists", -1), ("flat", 1)):
         with pytest.raises(IndexUnavailable, match=f"lists, of which {probes} cannot be searched"):
-            VectorIndex.load(tmp_path / name, probes)
+            FaissIndex.load(tmp_path / name, probes)
 
 
 @pytest.mark.parametrize("limit", [EXACT, LISTS])
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99])
 def test_a_file_that_was_cut_off_is_refused(limit: int, kept: float, tmp_path: Path) -> None:
     file = tmp_path / "vectors.faiss"
-    VectorIndex.build(_vectors(1, 300), limit).save(file)
+    FaissIndex.build(_vectors(1, 300), limit).save(file)
     whole = file.read_bytes()
     file.write_bytes(whole[: int(len(whole) * kept)])
     with pytest.raises(IndexUnavailable, match=r"vectors\.faiss cannot be read .*; build the index again"):
-        VectorIndex.load(file)
+        FaissIndex.load(file)
 
 
 def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "vectors.faiss"
     with pytest.raises(IndexUnavailable, match="cannot be read"):
-        VectorIndex.load(file)
+        FaissIndex.load(file)
     file.write_bytes(np.random.default_rng(1).bytes(5000))
     with pytest.raises(IndexUnavailable, match="cannot be read"):
-        VectorIndex.load(file)
+        FaissIndex.load(file)
     for other in (faiss.IndexFlatL2(8), faiss.IndexHNSWFlat(8, 4, faiss.METRIC_INNER_PRODUCT)):
         faiss.write_index(other, str(file))
         with pytest.raises(IndexUnavailable, match="cannot be read \\(it is of another kind\\)"):
-            VectorIndex.load(file)
+            FaissIndex.load(file)

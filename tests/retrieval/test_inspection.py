@@ -12,7 +12,7 @@ import pytest
 from zantara_stream.retrieval.builds import build_folders
 from zantara_stream.retrieval.embedding import load_encoder
 from zantara_stream.retrieval.encoder import Vectors
-from zantara_stream.retrieval.index import VectorIndex
+from zantara_stream.retrieval.index import FaissIndex
 from zantara_stream.retrieval.inspection import SAMPLE, Finding, Models, listed, verified
 from zantara_stream.retrieval.manifest import CORPUS, KEYS, MANIFEST, VECTORS, Manifest, checksums, current_build
 from zantara_stream.testing import HashingEmbedder
@@ -115,9 +115,9 @@ def test_parts_that_do_not_belong_together(statement: str, subject: str, problem
 def test_vectors_of_other_texts(index: Path) -> None:
     folder = current_build(index)
     count = Manifest.load(folder).passages
-    old = VectorIndex.load(folder / VECTORS)
+    old = FaissIndex.load(folder / VECTORS)
     rows = np.stack([old.similarities(row, range(count)) for row in np.eye(64, dtype=np.float32)]).T
-    VectorIndex.build(np.ascontiguousarray(rows[[1, 0, *range(2, count)]])).save(folder / VECTORS)
+    FaissIndex.build(np.ascontiguousarray(rows[[1, 0, *range(2, count)]])).save(folder / VECTORS)
     _resealed(index)
     problems = _problems(index)
     assert "under 0.99" in problems[f"{count} passages embedded again"]
@@ -125,7 +125,7 @@ def test_vectors_of_other_texts(index: Path) -> None:
 
 
 def test_fewer_vectors_than_passages(index: Path) -> None:
-    VectorIndex.build(HashingEmbedder().encode(["one"])).save(current_build(index) / VECTORS)
+    FaissIndex.build(HashingEmbedder().encode(["one"])).save(current_build(index) / VECTORS)
     _resealed(index)
     assert list(_problems(index).values()) == [f"1 vectors, not {Manifest.load(current_build(index)).passages}"]
 

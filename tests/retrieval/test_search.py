@@ -16,7 +16,7 @@ from passages_made import passage
 
 from zantara_stream.retrieval.corpus import Corpus, write_corpus
 from zantara_stream.retrieval.encoder import Vectors
-from zantara_stream.retrieval.index import VectorIndex
+from zantara_stream.retrieval.index import FaissIndex
 from zantara_stream.retrieval.lexical import LexicalIndex
 from zantara_stream.retrieval.manifest import current_build
 from zantara_stream.retrieval.opened import Build
@@ -64,7 +64,7 @@ class Made:
 
     passages: list[Passage]
     vectors: Vectors
-    index: VectorIndex
+    index: FaissIndex
     lexical: LexicalIndex
     corpus: Corpus
     embedder: HashingEmbedder
@@ -82,7 +82,7 @@ def _made(folder: Path, passages: Sequence[Passage], embedder: HashingEmbedder) 
     write_corpus(folder / "corpus.db", [], passages)
     lexical = LexicalIndex.build(texts, [made.language for made in passages])
     corpus = Corpus(folder / "corpus.db")
-    return Made(list(passages), vectors, VectorIndex.build(vectors), lexical, corpus, embedder)
+    return Made(list(passages), vectors, FaissIndex.build(vectors), lexical, corpus, embedder)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from .corpus import write_corpus
 from .documents import Document
 from .embedding import Embedder
 from .embedding_cache import KEY, compact, drop_unused, prefixes
-from .index import VectorIndex
+from .index import FaissIndex
 from .lexical import LexicalIndex
 from .manifest import CORPUS, ENCODER, FILES, FORMAT, KEYS, LEXICAL, VECTORS, Manifest, checksums, make_current
 from .passages import Passage, embedded_text, indexed_text
@@ -104,9 +104,9 @@ def _write(content: Content, embedder: Embedder, out: Path, digest: str, way: Wa
     return manifest
 
 
-def _write_search(folder: Path, content: Content, way: Way) -> VectorIndex:
+def _write_search(folder: Path, content: Content, way: Way) -> FaissIndex:
     way.announce("indexing the vectors")
-    index = VectorIndex.build(content.embedded.vectors)
+    index = FaissIndex.build(content.embedded.vectors)
     index.save(folder / VECTORS)
     way.announce("indexing the words")
     languages = [passage.language for passage in content.passages]
@@ -122,7 +122,7 @@ def _describe(
     previous: str,
     content: Content,
     embedder: Embedder,
-    index: VectorIndex,
+    index: FaissIndex,
     sums: dict[str, str],
 ) -> Manifest:
     reading = content.reading

@@ -1,6 +1,6 @@
 """The shape of a FAISS file, checked before FAISS reads it: it follows what the file says of itself out of its bounds.
 
-Only what `VectorIndex.save` writes passes: an `IndexFlatIP`, or an `IndexIVFScalarQuantizer` of bytes over one, with an
+Only what `FaissIndex.save` writes passes: an `IndexFlatIP`, or an `IndexIVFScalarQuantizer` of bytes over one, with an
 array as its direct map. https://github.com/facebookresearch/faiss/blob/main/faiss/impl/index_write.cpp has the format.
 """
 

@@ -35,8 +35,8 @@ TIE = 1e-6  # cosines this close are the same
 KIND = f"Flat to {EXACT_LIMIT}, then IVF of 4√n lists with SQ8 for a recall of {TARGET}"
 
 
-class VectorIndex:
-    """Vectors by number, found by nearness. `save` and `load` are inverses but for `recall`, which is not kept.
+class FaissIndex:
+    """The `VectorIndex` in one file of a build. `save` and `load` are inverses but for `recall`, which is not kept.
 
     kind: "Flat", or the lists and their code ("IVF4000,SQ8"); probes: the lists that a search visits, 0 for
     Flat; recall: the share of the ten nearest that it finds, measured when built, 1 for Flat.
@@ -50,7 +50,7 @@ class VectorIndex:
         self.recall = recall if self._lists else 1.0
 
     @classmethod
-    def build(cls, vectors: Vectors, exact_limit: int = EXACT_LIMIT) -> VectorIndex:
+    def build(cls, vectors: Vectors, exact_limit: int = EXACT_LIMIT) -> FaissIndex:
         """An index whose n-th vector is row n; the rows must have length 1, and may lie in a mapped file.
 
         The same rows give the same index on the same machine. Raises `ValueError` for what are no rows.
@@ -66,7 +66,7 @@ class VectorIndex:
         return cls(lists, recall)
 
     @classmethod
-    def load(cls, file: Path, probes: int = 0) -> VectorIndex:
+    def load(cls, file: Path, probes: int = 0) -> FaissIndex:
         """Map what `save` wrote into memory; `probes` other than 0 replaces the number found at the build.
 
         Raises `IndexUnavailable` for a file that is none, or where it has fewer lists than `probes`.

@@ -15,10 +15,11 @@ from .corpus import Corpus
 from .embedding import Embedder
 from .embedding_cache import KEY
 from .encoder import Encoder, Vectors
-from .index import VectorIndex
+from .index import FaissIndex
 from .lexical import LexicalIndex
 from .manifest import CORPUS, ENCODER, KEYS, LEXICAL, VECTORS, Manifest, check, check_model
 from .passages import Passage, embedded_text
+from .vector_index import VectorIndex
 
 SAMPLE = 100  # passages embedded again
 SAME = 0.99  # the least cosine of a stored vector with the same text's new one
@@ -89,7 +90,7 @@ def _damage(folder: Path, manifest: Manifest, name: str) -> str:
 
 
 def _contents(folder: Path, manifest: Manifest, models: Models) -> Iterator[Finding]:
-    index = VectorIndex.load(folder / VECTORS)
+    index = FaissIndex.load(folder / VECTORS)
     corpus = Corpus(folder / CORPUS)
     try:
         counts = _counts(folder, manifest, index, corpus)

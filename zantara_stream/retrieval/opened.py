@@ -12,11 +12,12 @@ from ..errors import IndexUnavailable
 from .corpus import Corpus
 from .encoder import Description, Encoder, Vectors
 from .follow_up import Part, parts
-from .index import VectorIndex
+from .index import FaissIndex
 from .language import sure_language
 from .lexical import LexicalIndex, Term
 from .manifest import CORPUS, ENCODER, LEXICAL, VECTORS, Manifest, check, check_model
 from .search import Hit, Sought, find
+from .vector_index import VectorIndex
 
 LoadEncoder = Callable[[Path], Encoder]
 
@@ -40,7 +41,7 @@ class Build:
         check_model(manifest, described.model, described.sha256, described.dimensions)
         encoder = load_encoder(folder / ENCODER)
         check_model(manifest, encoder.name, encoder.sha256, encoder.dimensions)
-        index = VectorIndex.load(folder / VECTORS, manifest.probes)
+        index = FaissIndex.load(folder / VECTORS, manifest.probes)
         lexical = LexicalIndex.load(folder / LEXICAL, manifest.languages)
         if not len(index) == lexical.size == manifest.passages:
             raise IndexUnavailable(f"The parts of the index {folder} do not belong together; build it again.")

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from .corpus import Corpus
 from .encoder import Vectors
-from .index import VectorIndex
 from .lexical import LexicalIndex, Weighted, stems, words
 from .passages import Passage
+from .vector_index import VectorIndex
 
 DEPTH = 100  # candidates taken from each side
 DENSE_SHARE = 0.64  # of the score; the rest is BM25 over its best, so that an unsure model decides little
