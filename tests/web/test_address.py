@@ -57,3 +57,20 @@ def test_nobody_is_trusted_unless_it_is_said(caplog: pytest.LogCaptureFixture) -
             assert addresses.of(request("127.0.0.1", "198.51.100.1")) == "127.0.0.1"
     assert caplog.text.count("ZANTARA_TRUSTED_PROXIES") == 1, "and it is told, once"
     assert "198.51.100.1" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("peer", "named", "found"),
+    [
+        ("127.0.0.1", "0f8fad5bd9cb469fa1656764fdd2f29c", "0f8fad5bd9cb469fa1656764fdd2f29c"),
+        ("127.0.0.1", "0f8fad5b-d9cb-469f-a165-6764fdd2f29c", "0f8fad5b-d9cb-469f-a165-6764fdd2f29c"),
+        ("203.0.113.9", "0f8fad5bd9cb469fa1656764fdd2f29c", ""),  # whoever says so is no proxy of ours
+        ("127.0.0.1", "short", ""),
+        ("127.0.0.1", "x" * 65, ""),
+        ("127.0.0.1", "0f8fad5b d9cb469f a1656764 fdd2f29c", ""),
+        ("127.0.0.1", "", ""),
+    ],
+)
+def test_the_name_that_a_trusted_proxy_gives_a_request_is_believed(peer: str, named: str, found: str) -> None:
+    made = make_mocked_request("POST", "/", headers={"X-Request-ID": named}).clone(remote=peer)
+    assert Addresses(PROXIES).request_id(made) == found

@@ -927,3 +927,18 @@ async def test_a_model_that_breaks_off_ends_the_answer_with_one_error_and_the_te
         async with await server.post(CHAT, {"query": QUESTION}) as response:
             assert response.status == (503 if broken is not CUT else 502)
             assert (await response.json())["response"] == "half of it"
+
+
+@pytest.mark.parametrize(("trusted", "answers"), [(("127.0.0.1/32",), 1), ((), 2)])
+async def test_what_a_proxy_asks_a_second_time_is_the_same_answer(
+    small_index: Path, trusted: tuple[str, ...], answers: int
+) -> None:
+    named = {"X-Request-ID": "0f8fad5bd9cb469fa1656764fdd2f29c"}
+    async with serving(small_index, trusted_proxies=trusted) as server:
+        ids = set()
+        for _ in range(2):
+            async with await server.post(CHAT, {"query": QUESTION}, named) as response:
+                ids.add((await response.json())["answer"])
+        assert len(ids) == answers
+        async with await server.post(CHAT, {"query": QUESTION, "continuity_id": "mine"}, named) as response:
+            assert (await response.json())["answer"] not in ids, "what the asker calls it comes first"

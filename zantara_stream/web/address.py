@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -10,6 +11,7 @@ from aiohttp import hdrs, web
 
 logger = logging.getLogger(__name__)
 
+_REQUEST_ID = re.compile(r"[0-9A-Za-z_-]{16,64}")
 SUBNET = 64  # bits of an IPv6 address that one household or machine has to itself
 
 
@@ -41,6 +43,11 @@ class Addresses:
                 break
             address = found
         return _asker(address)
+
+    def request_id(self, request: web.Request) -> str:
+        """How a trusted proxy names the request, also where it passes it on a second time; "" where none does."""
+        named = request.headers.get("X-Request-ID", "")
+        return named if self._is_trusted(request.remote or "") and _REQUEST_ID.fullmatch(named) else ""
 
     def _tell(self, address: str) -> None:
         if not self._told:

@@ -51,7 +51,7 @@ class Chat:
         self._connections.admit()
         if ask.question is None:
             return await self._connections.resume(request, self._found(request, ask.event_id))
-        asked = _asked(ask, ask.question, request.get(TICKET))
+        asked = _asked(ask, ask.question, request.get(TICKET), self._limits.request_id(request))
         await self._authentication.use_ticket(request, asked.name, asked.question)
         if ask.after is not None or _only_resumes(request):
             return await self._connections.resume(request, self._again(asked, ask.after))
@@ -81,20 +81,24 @@ class Chat:
         ask = await read_ask(request)
         if ask.question is None:
             raise InvalidRequest("last_event_id resumes a stream; ask for it at /bali-zero/chat-stream.")
-        answer = await self._answers.ask(_asked(ask, ask.question), partial(self._admit, request))
+        asked = _asked(ask, ask.question, None, self._limits.request_id(request))
+        answer = await self._answers.ask(asked, partial(self._admit, request))
         with answer.log.follow():
             await answer.log.ended()
         return _as_json(answer)
 
 
-def _asked(ask: Ask, question: Question, ticket: Ticket | None = None) -> Asked:
+def _asked(ask: Ask, question: Question, ticket: Ticket | None, request_id: str) -> Asked:
     """What identifies the question is who asks what: a page that asks again may have a longer history by then.
 
-    An answer that a ticket starts has a name, so that the same ticket finds it again with the same question.
+    An answer that a ticket starts has a name, so that the same ticket finds it again with the same question; and one
+    that a proxy asks for has one, so that it is not begun again where the proxy asks a second node.
     """
     continuity = ask.continuity
     if ticket is not None and not continuity:
         continuity = ticket.name_for(question.query)
+    elif request_id and not continuity:
+        continuity = f"request {request_id}"
     return Asked(question.query, question.to_json(), continuity, question.person.key)
 
 

@@ -45,6 +45,10 @@ class Limits:
                 retry_after=math.ceil(wait),
             )
 
+    def request_id(self, request: web.Request) -> str:
+        """How a trusted proxy names the request; "" where none does."""
+        return self._addresses.request_id(request)
+
     def asking(self, handler: Handler) -> Handler:
         """The same handler, each of whose requests counts as a question."""
 
