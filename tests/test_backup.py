@@ -23,7 +23,7 @@ from faults.upstream import Upstream, text_of
 from zantara_stream import backup as backups
 from zantara_stream.answers.database import Database
 from zantara_stream.answers.journal import Opening
-from zantara_stream.backup import BackupError, backup, is_partial
+from zantara_stream.backup import BackupError, backup, left_out
 from zantara_stream.cli import main
 from zantara_stream.config import MEMORY, Settings
 from zantara_stream.people.store import Store
@@ -293,8 +293,23 @@ def test_a_backup_of_another_store_is_said_to_be_partial(
     assert "kept what was there: " in capsys.readouterr().out
 
 
+def test_a_backup_without_the_answers_in_redis_is_said_to_be_partial(
+    kept: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ZANTARA_JOURNAL", "redis://:secret@redis.example.com")
+    monkeypatch.setenv("ZANTARA_DATABASE_URL", kept.database_url)
+    assert main(["backup", str(tmp_path / "backups")]) == 3
+    said = capsys.readouterr()
+    assert "answers are in Redis" in said.err
+    assert "secret" not in said.err
+    assert {path.name for path in Path(said.out.strip()).iterdir()} == {"people.db", "manifest.json"}
+    monkeypatch.setenv("ZANTARA_DATABASE_URL", "postgresql://u:p@db.example.com/people")
+    assert main(["backup", str(tmp_path / "backups")]) == 1
+    assert "pg_dump; answers are in Redis" in capsys.readouterr().err
+
+
 def test_in_memory_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     settings = Settings(journal=MEMORY, database_url=MEMORY)
-    assert not is_partial(settings)
+    assert left_out(settings) == []
     with pytest.raises(BackupError, match="nothing to back up: the settings name no SQLite file"):
         backup(settings, tmp_path, 7, silent)

@@ -52,9 +52,13 @@ class Copied:
     schema: str
 
 
-def is_partial(settings: Settings) -> bool:
-    """Whether people's things are in a database that `pg_dump` backs up, and not this."""
-    return settings.database_url != MEMORY and not settings.database_url.startswith(SQLITE)
+def left_out(settings: Settings) -> list[str]:
+    """What lies in servers that have back-ups of their own, and how those are made."""
+    elsewhere = {
+        settings.database_url: "people's things are in PostgreSQL: back them up with pg_dump",
+        settings.journal: "answers are in Redis: keep its append-only file, or a replica",
+    }
+    return [told for url, told in elsewhere.items() if url != MEMORY and not url.startswith(SQLITE)]
 
 
 def backup(settings: Settings, folder: Path, keep: int, say: Say) -> Path:
@@ -65,7 +69,8 @@ def backup(settings: Settings, folder: Path, keep: int, say: Say) -> Path:
     sources = sources_of(settings)
     missing = [str(path) for path in sources.values() if not path.is_file()]
     if missing or not sources:
-        raise BackupError(f"There is nothing to back up: {', '.join(missing) or 'the settings name no SQLite file'}.")
+        why = ", ".join(missing) or "; ".join(["the settings name no SQLite file", *left_out(settings)])
+        raise BackupError(f"There is nothing to back up: {why}.")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _alone(folder):

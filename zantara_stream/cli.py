@@ -116,14 +116,13 @@ def _check(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _backup(settings: Settings, options: argparse.Namespace) -> int:
-    from .backup import backup, is_partial
+    from .backup import backup, left_out
 
     made = backup(settings, options.folder, options.keep, lambda line: print(line, file=sys.stderr, flush=True))
     print(made)
-    if not is_partial(settings):
-        return WELL
-    print("people's things are in PostgreSQL: back them up with pg_dump; this is the journal alone", file=sys.stderr)
-    return PARTLY
+    for told in left_out(settings):
+        print(f"This is not all: {told}", file=sys.stderr)
+    return PARTLY if left_out(settings) else WELL
 
 
 def _restore(settings: Settings, options: argparse.Namespace) -> int:
