@@ -73,6 +73,20 @@ def test_a_line_that_systemd_does_not_understand_is_found(machine: Path) -> None
     unit.unlink()
 
 
+@pytest.mark.parametrize("kind", ["service", "socket"])
+def test_systemd_understands_what_each_of_several_nodes_adds(machine: Path, kind: str) -> None:
+    folder = machine / f"etc/systemd/system/zantara-stream.{kind}.d"
+    folder.mkdir()
+    try:
+        shutil.copy(DEPLOY / f"several/{kind}.conf", folder / "several.conf")
+        test_systemd_understands_every_line(machine, f"zantara-stream.{kind}")
+        (folder / "wrong.conf").write_text("[Unit]\nNonsense=1\n", encoding="utf-8")
+        with pytest.raises(AssertionError, match="Nonsense"):
+            test_systemd_understands_every_line(machine, f"zantara-stream.{kind}")
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_the_user_and_the_folders_are_made(machine: Path) -> None:
     for name, folder in (("sysusers", "sysusers.d"), ("tmpfiles", "tmpfiles.d")):
         (machine / "etc" / folder).mkdir()

@@ -32,6 +32,7 @@ from .redis_layout import (
 
 BLOCK = 0.1  # seconds that a read for what is followed may wait: then it reads for who has come since, too
 BREATH, A_LOG = 0.005, 0.00001  # seconds between two such reads at least, and more for each log that is followed
+TAKEN, TOGETHER = 500, 20  # answers at once that are taken over, and read: meanwhile no lease is renewed
 FORGOTTEN = 500  # answers of a group at once
 KEEPING = ("noeviction", "volatile-")  # what Redis may do when its memory is full, without throwing logs away
 
@@ -91,9 +92,9 @@ class RedisJournal:
         self._problem = self._appending.problem = ""
         if was:
             self._claims_from = asyncio.get_running_loop().time() + self._layout.lease
-        while self._unwanted:
-            answer = self._unwanted.pop()
-            await self._forget(answer)
+        unwanted = frozenset(self._unwanted)
+        await self._forget(unwanted)
+        self._unwanted -= unwanted
 
     # ------------------------------------------------------------------------------------------- asking it
 
@@ -141,12 +142,12 @@ class RedisJournal:
                 return stale
         return None
 
-    async def _forget(self, answer: str, *tokens: int) -> None:
-        """Leave nothing of an answer, its name included."""
-        name = await self._one("HGET", self._layout.opening(answer), "continuity")
-        if name:
-            await self._one(*self._layout.unname(name.decode("utf-8", "surrogatepass"), answer))
-        await self._one(*self._layout.forget(answer, *(tokens or (1,))))
+    async def _forget(self, answers: Collection[str], token: int = 1) -> None:
+        """Leave nothing of these answers, their names included, nor of leases of that token."""
+        names = await self._run([("HGET", self._layout.opening(answer), "continuity") for answer in answers])
+        named = [(name.decode("utf-8", "surrogatepass"), a) for name, a in zip(names, answers, strict=True) if name]
+        await self._run([self._layout.unname(name, answer) for name, answer in named])
+        await self._run([self._layout.forget(answer, token) for answer in answers])
 
     async def find(self, answer: str, owner: str = "") -> Stored | None:
         """The answer of that id, if it is that owner's."""
@@ -183,6 +184,7 @@ class RedisJournal:
         """Take over unfinished answers whose leases ran out."""
         if most <= 0 or asyncio.get_running_loop().time() < self._claims_from:
             return []
+        most = min(most, TAKEN)
         run_out = await self._run([self._layout.run_out(group, most + len(held)) for group in self._layout.groups])
         oldest = sorted(
             (pair for found in run_out for pair in read_leases(found)), key=lambda pair: (pair[0], pair[1].answer)
@@ -193,8 +195,13 @@ class RedisJournal:
             [self._layout.claim(group, [wanted[name] for name in names]) for group, names in groups.items()]
         )
         leases = {lease.answer: lease for found in claimed for lease in map(read_lease, found)}
-        taken = [(leases[name], await self._take(leases[name])) for name in wanted if name in leases]
-        return [(lease, stored) for lease, stored in taken if stored is not None]
+        mine = [leases[name] for name in wanted if name in leases]
+        taken: list[tuple[Lease, Stored]] = []
+        for start in range(0, len(mine), TOGETHER):
+            some = mine[start : start + TOGETHER]
+            read = await asyncio.gather(*map(self._take, some))
+            taken += [(lease, stored) for lease, stored in zip(some, read, strict=True) if stored is not None]
+        return taken
 
     async def _take(self, lease: Lease) -> Stored | None:
         """Fence an answer whose lease was taken, and read it; None where there is nothing to go on with."""
@@ -202,7 +209,7 @@ class RedisJournal:
         fenced, found = await self._run([self._layout.fence(answer, token), self._layout.read(answer)])
         opening, entries, _ = found
         if fenced is None or not opening:
-            await self._forget(answer, token)
+            await self._forget([answer], token)
             return None
         stored = read_stored(found)
         if fenced is NOT_ABOVE:  # a failover lost the lease, and not the log
@@ -220,7 +227,8 @@ class RedisJournal:
 
     async def mark_read(self, answers: Collection[str]) -> None:
         """Say that somebody reads these answers here."""
-        await self._run([self._layout.mark_read(answer) for answer in answers])
+        groups = self._layout.by_group(answers)
+        await self._run([self._layout.mark_read(names) for names in groups.values()])
 
     async def unread_for(self, answer: str) -> float:
         """The seconds since some node said that it is read there."""
@@ -272,6 +280,5 @@ class RedisJournal:
         most = FORGOTTEN + len(read)
         found = await self._run([self._layout.expired(group, retention, most) for group in self._layout.groups])
         old = [name.decode() for names in found for name in names if name.decode() not in read]
-        for answer in old:
-            await self._forget(answer)
+        await self._forget(old)
         return old

@@ -94,7 +94,11 @@ for place = 2, #ARGV, 2 do
 end
 return taken
 """
-_MARK_READ = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'read', now) end"
+_MARK_READ = """
+for place = 1, #KEYS do
+  if redis.call('EXISTS', KEYS[place]) == 1 then redis.call('HSET', KEYS[place], 'read', now) end
+end
+"""
 _UNREAD = "local read = redis.call('HGET', KEYS[1], 'read') return read and tostring(now - read)"
 _CORRECT = """
 redis.call('ZREM', KEYS[1], ARGV[2])
@@ -105,7 +109,7 @@ _EXPIRED = "return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[1], '
 _FORGET = """
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('ZREM', KEYS[4], ARGV[1])
-for place = 2, #ARGV do redis.call('ZREM', KEYS[3], ARGV[place]) end
+redis.call('ZREM', KEYS[3], ARGV[2])
 """
 
 
@@ -242,9 +246,9 @@ class Layout:
         keys = [self.running(self.group(answer))]
         return _script(_CORRECT, keys, self._milliseconds, member(answer, wrong), member(answer, token))
 
-    def mark_read(self, answer: str) -> Command:
-        """Say that it is read now."""
-        return _script(_MARK_READ, [self.opening(answer)])
+    def mark_read(self, answers: Iterable[str]) -> Command:
+        """Say that these, of one group, are read now."""
+        return _script(_MARK_READ, [self.opening(answer) for answer in answers])
 
     def unread(self, answer: str) -> Command:
         """The milliseconds since that was said last, as text."""
@@ -258,12 +262,10 @@ class Layout:
         """The closed answers whose retention (seconds) is over."""
         return _script(_EXPIRED, [self.closed(group)], round(retention * 1000), most)
 
-    def forget(self, answer: str, *tokens: int) -> Command:
+    def forget(self, answer: str, token: int) -> Command:
         """Leave nothing of it but its name."""
         log, opening, running, closed = self._all(answer)
-        return _script(
-            _FORGET, [opening, log, running, closed], answer, *(member(answer, t) for t in tokens), timed=False
-        )
+        return _script(_FORGET, [opening, log, running, closed], answer, member(answer, token), timed=False)
 
 
 def _script(body: str, keys: list[str], *values: Any, timed: bool = True) -> Command:
