@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from messages_api import MessagesAPI, http_error
+from redis_server import shared
 
 from zantara_stream import cli, serving, terminal
 from zantara_stream.cli import main
@@ -308,15 +309,33 @@ def test_check_says_what_to_do_and_looks_at_everything(tmp_path: Path, capsys: p
     assert lines[5].startswith("model     ZANTARA_MODEL='claude-opus-5-5' needs a key")
 
 
-def test_check_says_that_answers_in_memory_end_with_the_server(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["check", "--journal", "memory://"])
+def test_check_says_that_answers_in_memory_end_with_the_server(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ZANTARA_JOURNAL", "memory://")
+    main(["check"])
     assert capsys.readouterr().out.splitlines()[1] == "journal   fine: memory://, answers end with the server"
 
 
-def test_check_says_that_the_journal_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_looks_at_a_journal_in_redis(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    url = shared().emptied()
+    monkeypatch.setenv("ZANTARA_JOURNAL", url)
+    main(["check"])
+    assert capsys.readouterr().out.splitlines()[1] == f"journal   fine: {url}, answers are kept for 86400 seconds"
+    monkeypatch.setenv("ZANTARA_JOURNAL", url.replace("redis://", "redis://me:a-secret@"))
+    assert main(["check"]) == 1
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.startswith(f"journal   ZANTARA_JOURNAL='{url}': ")
+    assert "WRONGPASS" in line or "invalid username-password" in line
+
+
+def test_check_says_that_the_journal_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("This is no database, and long enough to be seen to be none. " * 10)
-    assert main(["check", "--journal", f"sqlite:///{file}"]) == 1
+    monkeypatch.setenv("ZANTARA_JOURNAL", f"sqlite:///{file}")
+    assert main(["check"]) == 1
     line = capsys.readouterr().out.splitlines()[1]
     assert line.startswith(f"journal   ZANTARA_JOURNAL='sqlite:///{file}': ")
     assert "not a database" in line
