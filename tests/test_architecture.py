@@ -21,8 +21,9 @@ ARROWS: dict[str, set[str]] = {
     "exposure": {"errors", "allowed", "config", ""},
     "sqlite_file": set(),
     "redis_connection": set(),
+    "cancelling": set(),
     "metrics": set(),
-    "answers": {"errors", "metrics", "sqlite_file", "redis_connection"},
+    "answers": {"errors", "metrics", "sqlite_file", "redis_connection", "cancelling"},
     "retrieval": {"errors", "config", "metrics", ""},
     "people": {"errors", "allowed", "config", "metrics", "sqlite_file"},
     "generation": {"errors", "config", "metrics", "people", "retrieval"},
@@ -60,6 +61,7 @@ ARROWS: dict[str, set[str]] = {
         "tracing",
     },
     "app": {
+        "cancelling",
         "errors",
         "config",
         "measuring",

@@ -14,6 +14,7 @@ from aiohttp.hdrs import CONNECTION
 
 from .answers.answers import Answers
 from .answers.tending import follow, tend
+from .cancelling import cancel
 from .config import Settings
 from .errors import JournalUnavailable, StoreUnavailable
 from .generation.answerer import Answerer
@@ -201,10 +202,10 @@ async def _background(
 ) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(start()) for start in work]
     yield
+    await cancel(tasks)
     for task in tasks:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        if not task.cancelled():
+            task.result()  # what has ended before its time has broken
 
 
 async def _people(app: web.Application) -> AsyncIterator[None]:

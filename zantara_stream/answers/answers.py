@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ..cancelling import cancel
 from ..errors import (
     AnswerExpired,
     ContinuityConflict,
@@ -294,8 +295,7 @@ class Answers:
         tasks = [answer.task for answer in self._running if answer.task is not None]
         for answer in tuple(self._answers.values()):
             answer.break_off(HandedOver() if self.journal.durable else Draining())
-        if tasks:
-            await asyncio.wait(tasks)  # until the model's requests are closed
+        await cancel(tasks)  # until the model's requests are closed
         try:
             await self.journal.release(leases)
         except RequestError:

@@ -92,7 +92,7 @@ class Appending:
     async def flush(self) -> None:
         """Wait until all that was appended is kept, or known not to be. Raises `JournalUnavailable`."""
         if self._writing is not None:
-            await asyncio.wait({self._writing})
+            await asyncio.wait({self._writing}, timeout=2 * PATIENCE)
         if self.problem:
             raise JournalUnavailable
 
