@@ -49,6 +49,14 @@ async def journal() -> AsyncIterator[RedisJournal]:
         yield journal
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time that journals look at."""
+    clock = Clock()
+    clock.set_for_journals(monkeypatch)
+    return clock
+
+
 async def begin(journal: Journal, answer: str = "A", continuity: str = "") -> Lease:
     """Begin an answer."""
     lease = await journal.create(Opening(answer, "question", "request", continuity, 12.5))
@@ -228,10 +236,8 @@ async def test_a_snapshot_that_is_not_answered_takes_the_place_of_what_was_befor
 
 
 async def test_who_was_taken_over_while_its_write_was_not_answered_is_fenced(
-    journal: RedisJournal, monkeypatch: pytest.MonkeyPatch
+    journal: RedisJournal, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    clock = Clock()
-    clock.set_for_journals(monkeypatch)
     async with opened(shared().url) as other:
         lease = await begin(journal)
         line = Unanswered(journal, monkeypatch)
@@ -258,10 +264,8 @@ async def test_an_answer_whose_beginning_was_not_answered_is_not_written_by_anyb
 
 
 async def test_an_answer_that_lost_the_race_for_its_name_and_its_node_is_not_gone_on_with(
-    journal: RedisJournal, monkeypatch: pytest.MonkeyPatch
+    journal: RedisJournal, clock: Clock
 ) -> None:
-    clock = Clock()
-    clock.set_for_journals(monkeypatch)
     await begin(journal, "A", "c")
     await journal._redis.one(*LAYOUT.create(Opening("B", continuity="c")))  # and then its node was killed
     clock.now += LEASE + 1
@@ -277,11 +281,8 @@ async def test_a_name_of_nothing_is_free(journal: RedisJournal) -> None:
     assert await journal.named("c") == "A"
 
 
-async def test_what_has_its_end_but_was_not_closed_is_closed_by_whoever_finds_it(
-    journal: RedisJournal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Clock()
-    clock.set_for_journals(monkeypatch)
+@pytest.mark.usefixtures("clock")
+async def test_what_has_its_end_but_was_not_closed_is_closed_by_whoever_finds_it(journal: RedisJournal) -> None:
     await write(journal, await begin(journal), *texts(1), last("A", 2))
     shared().ask("ZADD", LAYOUT.running(0), "1", member("A", 1))
     shared().ask("DEL", LAYOUT.closed(0))
@@ -310,11 +311,7 @@ async def test_what_was_acknowledged_and_lost_is_written_again_by_whoever_writes
     assert await frames(journal, "A") == texts(1, 2, 3, 4, 5, 6)
 
 
-async def test_a_lost_fence_is_put_up_again_by_whoever_writes(
-    journal: RedisJournal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Clock()
-    clock.set_for_journals(monkeypatch)
+async def test_a_lost_fence_is_put_up_again_by_whoever_writes(journal: RedisJournal, clock: Clock) -> None:
     async with opened(shared().url) as other:
         lost = await begin(journal)
         await write(journal, lost, *texts(1, 2))
@@ -328,11 +325,7 @@ async def test_a_lost_fence_is_put_up_again_by_whoever_writes(
         assert await frames(other, "A") == texts(1, 2, 3, 4)
 
 
-async def test_a_lease_that_was_lost_is_taken_from_the_log(
-    journal: RedisJournal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Clock()
-    clock.set_for_journals(monkeypatch)
+async def test_a_lease_that_was_lost_is_taken_from_the_log(journal: RedisJournal, clock: Clock) -> None:
     async with opened(shared().url) as other:
         await write(journal, await begin(journal), block("A", 1))
         clock.now += LEASE + 1

@@ -92,6 +92,13 @@ class Reader:
             self.first.set()
 
 
+async def whole(session: ClientSession, url: str, question: str) -> Any:
+    """What is said to a question whose answer is to come in one piece; asked again, it is the same one."""
+    body = {"query": question, "continuity_id": question}
+    async with session.post(f"{url}/bali-zero/chat", json=body) as response:
+        return await response.json()
+
+
 def session(**more: Any) -> ClientSession:
     """A session for many readers."""
     connector = TCPConnector(limit=0, force_close=True, socket_factory=more.pop("socket_factory", None))

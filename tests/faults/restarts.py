@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
 from . import checker
-from .client import Reader
+from .client import Reader, whole
 from .house import House, Outcome, Scenario
 from .process import ROOT, Node
 from .supervised import Supervisor, supervisor
@@ -53,15 +52,10 @@ class Load:
             self.asked["pieces"] += 1
             question = f"Short whole {self.asked['pieces']}?"
             self.whole.append(question)
-            while (said := await self._piece(session, question)).get("code") == "draining":
+            while (said := await whole(session, self.house.node.url, question)).get("code") == "draining":
                 self.late.append(f"{question} took longer than the drain, and was asked for again")
             if said.get("response") != text_of(question):
                 self.failed.append(f"{question} {said.get('code')}")
-
-    async def _piece(self, session: ClientSession, question: str) -> Any:
-        body = {"query": question, "continuity_id": question}
-        async with session.post(f"{self.house.node.url}/bali-zero/chat", json=body) as response:
-            return await response.json()
 
     async def look(self, session: ClientSession) -> None:
         """What asks nothing of the model, again and again over a connection that is kept."""

@@ -6,11 +6,10 @@ import asyncio
 import re
 import signal
 from dataclasses import dataclass, field
-from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
-from .client import Reader
+from .client import Reader, whole
 from .house import Outcome
 from .several import Several, SeveralScenario
 from .upstream import text_of
@@ -50,15 +49,10 @@ class Load:
             number += 1
             question = f"{name} {number}?"
             self.pieces.append(question)
-            while (said := await self._piece(session, question)).get("code") == "draining":
+            while (said := await whole(session, self.h.front.url, question)).get("code") == "draining":
                 self.again += 1
             if said.get("response") != text_of(question):
                 self.failed.append(f"{question} {said}")
-
-    async def _piece(self, session: ClientSession, question: str) -> Any:
-        body = {"query": question, "continuity_id": question}
-        async with session.post(f"{self.h.front.url}/bali-zero/chat", json=body) as response:
-            return await response.json()
 
     async def look(self, session: ClientSession) -> None:
         """What asks nothing of the model, again and again over a connection that is kept."""
