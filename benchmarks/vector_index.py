@@ -26,6 +26,7 @@ import numpy as np
 
 from zantara_stream.retrieval.encoder import Vectors
 from zantara_stream.retrieval.index import EXACT_LIMIT, FaissIndex
+from zantara_stream.retrieval.vector_index import Allowed
 
 DIMENSIONS = 384
 SPECTRUM = np.arange(1, DIMENSIONS + 1, dtype=np.float32) ** -0.35  # of the deviations, as in SciFact
@@ -105,7 +106,7 @@ def search(folder: Path, name: str, exact_limit: int) -> dict[str, Any]:
     opened = time.perf_counter() - began
     figures: dict[str, Any] = {"open": opened * 1e3, "loaded": increase(before)}
     some = np.random.default_rng(1).integers(len(index), size=SIMILARITIES).tolist()
-    half = np.random.default_rng(2).random(len(index)) < 0.5
+    half = Allowed(0, np.random.default_rng(2).random(len(index)) < 0.5)
     index.nearest(queries[0], DEPTH)
     for label, allowed in (("all", None), ("half allowed", half)):
         found, delays, busy = [], [], []

@@ -18,7 +18,7 @@ from aiohttp import ClientResponse, ClientSession, web
 
 from zantara_stream.answers.answers import Answers
 from zantara_stream.app import ANSWERS, create_app
-from zantara_stream.config import MEMORY, Settings
+from zantara_stream.config import FAISS, MEMORY, Settings
 from zantara_stream.generation.answerer import Answerer
 from zantara_stream.generation.extractive import ExtractiveAnswerer
 from zantara_stream.retrieval.encoder import Encoder, Vectors
@@ -58,8 +58,8 @@ class BlockingEmbedder(HashingEmbedder):
 class WatchedLibrary(Library):
     """A library that tells when it has been opened, well or not."""
 
-    def __init__(self, folder: Path, load_encoder: LoadEncoder = HashingEmbedder.load) -> None:
-        super().__init__(folder, load_encoder)
+    def __init__(self, folder: Path, load_encoder: LoadEncoder = HashingEmbedder.load, vectors: str = FAISS) -> None:
+        super().__init__(folder, load_encoder, vectors=vectors)
         self.opened = asyncio.Event()
 
     async def open(self) -> None:
@@ -189,7 +189,8 @@ async def starting(
     index: Path, answerer: Answerer | None = None, embedder: Encoder | None = None, **settings: Any
 ) -> AsyncIterator[Server]:
     """A server that listens, and may still be opening its index; its answers end with it unless a journal is named."""
-    library = WatchedLibrary(index) if embedder is None else WatchedLibrary(index, lambda folder: embedder)
+    load = HashingEmbedder.load if embedder is None else lambda folder: embedder
+    library = WatchedLibrary(index, load, settings.get("vectors", FAISS))
     answerer = answerer or ScriptedAnswerer("Hello, ", "world")
     settings = {"journal": MEMORY, "database_url": MEMORY, **settings}
     app = create_app(Settings(index=index, port=0, **settings), library=library, answerer=answerer)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from settings_table import settings_table
 
-from zantara_stream.config import DEFAULT_ORIGINS, Settings, load_settings, settings_table, variable
+from zantara_stream.config import DEFAULT_ORIGINS, Settings, load_settings, variable
 from zantara_stream.errors import ConfigError
 from zantara_stream.exposure import check_exposure
 
@@ -18,6 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "host": "127.0.0.1",
     "port": 8080,
     "index": Path("indexes/default"),
+    "vectors": "faiss",
     "journal": "sqlite:///var/answers.db",
     "lease": 5.0,
     "model": (),
@@ -71,6 +73,10 @@ GOOD: list[tuple[str, str, Any]] = [
     ("port", "0", 0),
     ("port", " 65535 ", 65535),
     ("index", "somewhere/else", Path("somewhere/else")),
+    ("vectors", " faiss ", "faiss"),
+    ("vectors", "milvus://localhost", "milvus://localhost"),
+    ("vectors", "milvus+https://:to%2Fken@db.example:443/people", "milvus+https://:to%2Fken@db.example:443/people"),
+    ("vectors", "milvus://me:secret@[::1]:19530", "milvus://me:secret@[::1]:19530"),
     ("journal", " memory:// ", "memory://"),
     ("journal", "sqlite:///somewhere/else.db", "sqlite:///somewhere/else.db"),
     ("journal", "sqlite:////an/absolute/path.db", "sqlite:////an/absolute/path.db"),
@@ -138,6 +144,11 @@ BAD: list[tuple[str, str, str]] = [
     ("port", "80.5", "a whole number from 0 to 65535"),
     ("port", "http", "a whole number from 0 to 65535"),
     ("index", "", "not blank"),
+    ("vectors", "", "faiss, a file of each build; or milvus://[USER:PASSWORD@]HOST[:PORT][/DATABASE]"),
+    ("vectors", "FAISS", "milvus://"),
+    ("vectors", "milvus://", "milvus://"),
+    ("vectors", "http://localhost:19530", "milvus://"),
+    ("vectors", "milvus://one/a/b", "milvus://"),
     ("journal", "redis://", "memory:// (answers end with the server); sqlite:///PATH, a file; redis://HOST:PORT"),
     ("journal", "redis://localhost/people", "redis://HOST:PORT"),
     ("journal", "redis://one:6379,two:6379", "redis+cluster://HOST:PORT,HOST:PORT"),
@@ -282,7 +293,7 @@ def test_a_bad_value_is_refused_with_its_name_and_what_is_allowed(name: str, tex
     with pytest.raises(ConfigError) as raised:
         loaded(**{name: text})
     message = str(raised.value)
-    shown = "…" if name in ("admin_token", "database_url", "journal", "jwt_secret") else repr(text)
+    shown = "…" if name in ("admin_token", "database_url", "journal", "jwt_secret", "vectors") else repr(text)
     assert message.startswith(f"{variable(name)}={shown} ")
     assert allowed in message
     assert "\n" not in message

@@ -6,8 +6,10 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from settings_table import settings_table
+
 from zantara_stream.app import create_app
-from zantara_stream.config import Settings, settings_table, variable
+from zantara_stream.config import Settings, variable
 from zantara_stream.metrics import metrics_table
 
 ROOT = Path(__file__).parent.parent

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address, ip_network
 
-EXTRACTIVE = "extractive"
+EXTRACTIVE, FAISS = "extractive", "faiss"
 MEMORY, SQLITE, POSTGRESQL = "memory://", "sqlite:///", "postgresql://"
 REDIS = ("redis://", "rediss://", "redis+", "rediss+")
 SECRET_BYTES = 32  # of a secret that signs tokens, at least: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
@@ -15,6 +15,7 @@ _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{24,}")
 _HOST = re.compile(r"[a-z0-9._-]+")
 _REDIS = re.compile(r"rediss?://[^\s/,]+(/\d+)?|rediss?\+sentinel://[^\s/]+/[^\s/]+(/\d+)?|rediss?\+cluster://[^\s/]+")
+_MILVUS = re.compile(r"milvus(\+https)?://([^\s/@]*@)?[^\s/@]+(/\w+)?")
 _POSTGRESQL = re.compile(rf"{POSTGRESQL}[^\s/]*/[^\s/?]+(\?\S*)?")
 
 
@@ -80,6 +81,16 @@ def one_of(*allowed: str) -> Callable[[str], str]:
 def switch(value: str) -> bool:
     """True or false."""
     return one_of("true", "false")(value) == "true"
+
+
+def vectors(value: str) -> str:
+    """Where the vectors of indexes are kept."""
+    value = value.strip()
+    if value != FAISS and not _MILVUS.fullmatch(value):
+        raise ValueError(
+            f"{FAISS}, a file of each build; or milvus://[USER:PASSWORD@]HOST[:PORT][/DATABASE] (milvus+https encrypts)"
+        )
+    return value
 
 
 def journal(value: str) -> str:

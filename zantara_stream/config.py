@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from . import allowed
 from .allowed import EXTRACTIVE as EXTRACTIVE
+from .allowed import FAISS as FAISS
 from .allowed import MEMORY as MEMORY
 from .allowed import REDIS as REDIS
 from .allowed import SQLITE as SQLITE
@@ -46,6 +47,13 @@ class Settings:
     port: int = _setting(8080, allowed.whole(0, 65535), "port", "where the server listens; 0 takes a free one")
     index: Path = _setting(
         Path("indexes/default"), lambda v: Path(allowed.text(v)), "folder", "the index that build_index.py wrote"
+    )
+    vectors: str = _setting(
+        FAISS,
+        allowed.vectors,
+        "address",
+        "where indexes keep their vectors: `faiss`, a file of each build; `milvus://HOST:PORT/DATABASE`",
+        secret=True,
     )
     journal: str = _setting(
         f"{SQLITE}var/answers.db",
@@ -270,13 +278,3 @@ def load_settings(
     settings = Settings(**{_known(key): _parsed(_known(key), value) for key, value in given.items()})
     _check_identity(settings)
     return settings
-
-
-def settings_table() -> str:
-    """The settings as the Markdown table that the README shows."""
-    rows = ["| setting | default | unit | what it is |", "|---|---|---|---|"]
-    for f in fields(Settings):
-        assert f.default is not MISSING
-        m = f.metadata
-        rows.append(f"| `{variable(f.name)}` | {m['shown']} | {m['unit']} | {m['meaning']} |")
-    return "\n".join(rows)

@@ -13,7 +13,7 @@ whoever speaks HTTP, `retryable` whether the same request may succeed later.
         ├── Internal               500
         ├── AnswerExpired          in-stream
         ├── NotNow                 refused for now: waiting mends it
-        │   ├── Overloaded  503    Draining  503 (HandedOver)    IndexUnavailable    503
+        │   ├── Overloaded  503    Draining  503 (HandedOver)    IndexUnavailable    503 (VectorsUnavailable)
         │   ├── Crowded     429  JournalUnavailable  503         StoreUnavailable    503
         │   └── RateLimited 429  IdentityUnavailable 503
         └── ModelError             what the model's provider did
@@ -139,6 +139,10 @@ class IndexUnavailable(NotNow):
 
     code = "index_unavailable"
     retry_after = 10  # seconds
+
+
+class VectorsUnavailable(IndexUnavailable):
+    """The vectors of the document index cannot be reached just now."""
 
 
 class Crowded(NotNow):

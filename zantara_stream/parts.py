@@ -38,6 +38,7 @@ from .redis_connection import RedisConnection
 from .retrieval.embedding import model_name
 from .retrieval.library import Library
 from .retrieval.reranker import Reranker
+from .retrieval.stores import configured_store
 from .web.rates import OwnRates, Rates, SharedRates
 
 if TYPE_CHECKING:
@@ -45,9 +46,15 @@ if TYPE_CHECKING:
 
 
 def make_library(settings: Settings) -> Library:
-    """The library of the configured index, not yet open."""
+    """The library of the configured index, not yet open. Raises `ConfigError`."""
     reranker = partial(Reranker, settings.reranker) if settings.reranker else None
-    return Library(settings.index, model=model_name(settings.embedding_model), load_reranker=reranker)
+    configured_store(settings.vectors, settings.index)  # or the server would find out only when it asks
+    return Library(
+        settings.index,
+        model=model_name(settings.embedding_model),
+        load_reranker=reranker,
+        vectors=settings.vectors,
+    )
 
 
 def make_answerer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ from .people.feedback import Feedbacks
 from .people.store import Store
 from .pipeline import Pipeline, Question
 from .retrieval.library import inspect
+from .retrieval.manifest import current_build
+from .retrieval.stores import open_vectors
 from .web.parameters import read_query
 
 WELL, FAILED = 0, 1
@@ -125,9 +128,10 @@ async def _journal(settings: Settings) -> str:
 
 async def _index(settings: Settings) -> str:
     manifest = inspect(settings.index, settings.embedding_model)
+    await asyncio.to_thread(open_vectors, current_build(settings.index), manifest, settings.vectors)
     return (
         f"{settings.index}, build {manifest.build}, {manifest.documents} documents, "
-        f"{manifest.passages} passages, {manifest.model}"
+        f"{manifest.passages} passages, {manifest.model}, {manifest.index}"
     )
 
 

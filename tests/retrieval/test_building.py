@@ -229,7 +229,7 @@ def test_what_cannot_be_removed_is_said_and_the_build_is_served(
         built = write_build(read_folder(documents), HashingEmbedder(), tmp_path / "index", "digest", way)
     assert current_build(tmp_path / "index").name == built.manifest.build
     assert said[:2] == ["indexing the vectors", "indexing the words"]
-    assert said[-1] == "could not remove what is no longer used (disk full)"
+    assert said[-1] == "could not tidy up after it (disk full)"
 
 
 @pytest.mark.parametrize("stage", ["encode", "write_corpus", "checksums", "make_current", "prune"])

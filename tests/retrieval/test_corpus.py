@@ -113,9 +113,10 @@ def test_what_a_level_may_see(level: int, expected: list[bool] | None, tmp_path:
     corpus = _leveled(tmp_path, 0, 1, 2, 3, 0)
     for _ in range(2):  # the second time from memory
         allowed = corpus.allowed(level)
-        assert (None if allowed is None else allowed.tolist()) == expected
+        assert (None if allowed is None else allowed.passages.tolist()) == expected
     if allowed is not None:
-        assert allowed.dtype == np.bool_
+        assert allowed.level == level
+        assert allowed.passages.dtype == np.bool_
 
 
 def test_a_corpus_for_everybody_hides_nothing(tmp_path: Path) -> None:

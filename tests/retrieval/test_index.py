@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from zantara_stream.errors import IndexUnavailable
 from zantara_stream.retrieval import index as module
+from zantara_stream.retrieval import recall
 from zantara_stream.retrieval.encoder import Vectors
-from zantara_stream.retrieval.index import EXACT_LIMIT, LADDER, NEARLY, TARGET, FaissIndex
+from zantara_stream.retrieval.index import EXACT_LIMIT, LADDER, FaissIndex
+from zantara_stream.retrieval.recall import NEARLY, TARGET
+from zantara_stream.retrieval.vector_index import Allowed
 
 EXACT, LISTS = EXACT_LIMIT, 0  # limits that make a small index of either kind
 
@@ -49,7 +52,9 @@ def _recall(index: FaissIndex, vectors: Vectors, queries: Vectors, allowed: np.n
     shares = []
     for query in queries:
         truth = numbers[np.argsort(-(vectors[numbers] @ query))[:10]]
-        shares.append(len({*index.nearest(query, 10, allowed)} & {*truth.tolist()}) / 10)
+        shares.append(
+            len({*index.nearest(query, 10, None if allowed is None else Allowed(0, allowed))} & {*truth.tolist()}) / 10
+        )
     return float(np.mean(shares))
 
 
@@ -114,7 +119,7 @@ def test_only_what_is_allowed_is_found_and_as_much_as_was_asked_for(
     seed: int, choice: list[bool], count: int, limit: int
 ) -> None:
     vectors, query, allowed = _vectors(seed, len(choice)), _vectors(seed + 1, 1), np.array(choice)
-    found = FaissIndex.build(vectors, limit).nearest(query, count, allowed)
+    found = FaissIndex.build(vectors, limit).nearest(query, count, Allowed(0, allowed))
     assert all(choice[number] for number in found)
     assert len(found) == len(set(found)) == min(count, sum(choice))
     np.testing.assert_allclose(vectors[found] @ query[0], np.sort(vectors[found] @ query[0])[::-1], atol=0.02)
@@ -128,7 +133,7 @@ def test_an_empty_index_finds_nothing(limit: int, tmp_path: Path) -> None:
     FaissIndex.build(_vectors(1, 3)[:0], limit).save(tmp_path / "vectors.faiss")
     index = FaissIndex.load(tmp_path / "vectors.faiss")
     assert (len(index), index.dimensions, index.kind) == (0, 8, "Flat")
-    assert index.nearest(_vectors(1, 1), 5) == index.nearest(_vectors(1, 1), 5, np.ones(0, bool)) == []
+    assert index.nearest(_vectors(1, 1), 5) == index.nearest(_vectors(1, 1), 5, Allowed(0, np.ones(0, bool))) == []
     assert index.similarities(_vectors(1, 1), []).shape == (0,)
 
 
@@ -143,7 +148,7 @@ def test_what_does_not_fit_is_refused(limit: int) -> None:
     masks: list[np.ndarray] = [np.ones(19, bool), np.ones(21, bool), np.ones(20, np.uint8)]
     for allowed in masks:
         with pytest.raises(ValueError, match=r"`allowed` is .* for 20 vectors"):
-            index.nearest(_vectors(1, 1), 1, allowed)
+            index.nearest(_vectors(1, 1), 1, Allowed(0, allowed))
     for number in (-1, 20):
         with pytest.raises(IndexError, match=r"vectors 0 to 19; asked for .*"):
             index.similarities(_vectors(1, 1), [3, number])
@@ -185,7 +190,7 @@ def test_the_few_that_are_allowed_are_found_however_far(in_lists: FaissIndex, ve
     far = np.argsort(vectors @ query)[:30]
     allowed = np.zeros(len(vectors), bool)
     allowed[far] = True
-    assert sorted(in_lists.nearest(query, 50, allowed)) == sorted(far.tolist())
+    assert sorted(in_lists.nearest(query, 50, Allowed(0, allowed))) == sorted(far.tolist())
 
 
 def test_more_lists_are_visited_where_they_hold_too_few(in_lists: FaissIndex, vectors: Vectors) -> None:
@@ -213,7 +218,7 @@ def test_fewer_lists_find_less_and_all_find_everything(in_lists: FaissIndex, vec
 def test_the_fewest_lists_that_reach_the_target_are_chosen(vectors: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = []
     for target in (0.2, 0.9, 0.95, 1.1):
-        monkeypatch.setattr(module, "TARGET", target)
+        monkeypatch.setattr(recall, "TARGET", target)
         index = FaissIndex.build(vectors, LISTS)
         assert index.recall >= min(target, 0.98)
         chosen.append(index.probes)
@@ -232,7 +237,7 @@ def test_where_no_number_of_lists_reaches_the_target_nearly_the_best_is_taken_an
 
 
 def test_a_little_more_recall_is_not_worth_many_more_lists(vectors: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TARGET", 1.1)
+    monkeypatch.setattr(recall, "TARGET", 1.1)
     best = _nearly(0.0, vectors, monkeypatch)
     near = _nearly(0.05, vectors, monkeypatch)
     assert near.probes < best.probes
@@ -240,7 +245,7 @@ def test_a_little_more_recall_is_not_worth_many_more_lists(vectors: Vectors, mon
 
 
 def _nearly(tolerance: float, vectors: Vectors, monkeypatch: pytest.MonkeyPatch) -> FaissIndex:
-    monkeypatch.setattr(module, "NEARLY", tolerance)
+    monkeypatch.setattr(recall, "NEARLY", tolerance)
     return FaissIndex.build(vectors, LISTS)
 
 
@@ -281,11 +286,12 @@ import sys, os
 from pathlib import Path
 import numpy as np
 from zantara_stream.retrieval.index import FaissIndex
+from zantara_stream.retrieval.vector_index import Allowed
 
 index = FaissIndex.load(Path(sys.argv[1]))
 query = np.ones(index.dimensions, np.float32)
 before = set(os.listdir("/proc/self/task"))
-index.similarities(query, index.nearest(query, 500, np.ones(len(index), bool)))
+index.similarities(query, index.nearest(query, 500, Allowed(0, np.ones(len(index), bool))))
 print(len(set(os.listdir("/proc/self/task")) - before), "torch" in sys.modules)
 """
 

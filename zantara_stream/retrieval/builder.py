@@ -6,36 +6,42 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from tqdm import tqdm
 
 from .. import __version__
-from ..config import Settings, load_settings
-from ..errors import IndexUnavailable, ZantaraError
+from ..config import FAISS, Settings, load_settings
+from ..errors import IndexUnavailable, VectorsUnavailable, ZantaraError
 from .building import Built, Way, write_build
 from .building import build as build
-from .builds import roll_back, sole_writer
+from .builds import Forget, roll_back, sole_writer
 from .embedding import SentenceTransformerEmbedder, checked_weights, load_encoder, model_name
-from .index import KIND
 from .inspection import Models, listed, verified
-from .manifest import FORMAT, Manifest, check, current_build
+from .manifest import BUILDS, FORMAT, Manifest, check, current_build
 from .reading import fingerprint, read_folder
 from .splitting import PASSAGE_SIZE
+from .stores import configured_store, forgetting, open_vectors
 from .unchanged import Unchanged
+from .vector_store import VectorStore
 
 WELL, FAILED, SOME_SKIPPED = 0, 1, 3  # exit codes
 
 
-def up_to_date(out: Path, digest: str) -> Manifest | None:
-    """The current build's manifest where it is whole and was made from the same things."""
+def up_to_date(out: Path, digest: str, vectors: str = FAISS) -> Manifest | None:
+    """The current build's manifest where it is whole and was made from the same things; `vectors`: ZANTARA_VECTORS."""
     try:
         folder = current_build(out)
         manifest = Manifest.load(folder)
         if manifest.fingerprint != digest:
             return None
         check(folder, manifest)
+        if vectors != FAISS:
+            open_vectors(folder, manifest, vectors)
+    except VectorsUnavailable:
+        raise
     except IndexUnavailable:
         return None
     return manifest
@@ -98,7 +104,8 @@ def _list(out: Path) -> int:
 def _verify(out: Path, settings: Settings) -> int:
     models = Models(lambda: SentenceTransformerEmbedder(settings.embedding_model), load_encoder)
     findings = []
-    for finding in verified(current_build(out), models, lambda names: tqdm(names, "Checksums", unit="file")):
+    files = partial(tqdm, desc="Checksums", unit="file")
+    for finding in verified(current_build(out), models, files, settings.vectors):
         print(finding, flush=True)
         findings.append(finding)
     return FAILED if any(finding.problem for finding in findings) else WELL
@@ -106,8 +113,10 @@ def _verify(out: Path, settings: Settings) -> int:
 
 def _roll_back(out: Path, name: str, settings: Settings) -> int:
     before = current_build(out).name
-    with sole_writer(out), tqdm(desc="Checksums", unit="B", unit_scale=True) as bar:
-        manifest = roll_back(out, name, bar.update)
+    store = configured_store(settings.vectors, out)
+    with sole_writer(out, _forget(store)), tqdm(desc="Checksums", unit="B", unit_scale=True) as bar:
+        manifest = roll_back(out, name, bar.update, partial(open_vectors, address=settings.vectors))
+        store.switch(out / BUILDS / manifest.build)
     print(f"{out}: build {manifest.build} of {manifest.created} is served again, no longer {before}")
     if manifest.model != model_name(settings.embedding_model):
         print(f"It is of another model: set ZANTARA_EMBEDDING_MODEL={manifest.model} to serve it", file=sys.stderr)
@@ -116,19 +125,22 @@ def _roll_back(out: Path, name: str, settings: Settings) -> int:
 
 def _build(documents: Path, out: Path, settings: Settings, full: bool) -> int:
     _, weights = checked_weights(settings.embedding_model)
-    with sole_writer(out):
-        digest = fingerprint(documents, __version__, FORMAT, PASSAGE_SIZE, KIND, weights)
-        manifest = None if full else up_to_date(out, digest)
+    store = configured_store(settings.vectors, out)
+    with sole_writer(out, _forget(store)):
+        digest = fingerprint(documents, __version__, FORMAT, PASSAGE_SIZE, store.kind, weights)
+        manifest = None if full else up_to_date(out, digest, settings.vectors)
         if manifest is not None:
+            store.switch(out / BUILDS / manifest.build)
             _conclude(out, manifest, "up to date")
         else:
-            built = _write(documents, out, settings, digest, full)
+            built = _write(documents, out, settings, digest, full, store)
             manifest = built.manifest
             _conclude(out, manifest, "built", _told(built))
     return SOME_SKIPPED if manifest.skipped else WELL
 
 
-def _write(documents: Path, out: Path, settings: Settings, digest: str, full: bool) -> Built:
+def _write(documents: Path, out: Path, settings: Settings, digest: str, full: bool, store: VectorStore) -> Built:
+    store.prepare()
     unchanged = Unchanged() if full else Unchanged.since(out)
     try:
         reading = read_folder(
@@ -138,9 +150,13 @@ def _write(documents: Path, out: Path, settings: Settings, digest: str, full: bo
             print(f"Ignored: {path} is not of a format that is indexed", file=sys.stderr)
         embedder = SentenceTransformerEmbedder(settings.embedding_model)
         with tqdm(desc="Embedding", unit="passage") as bar:
-            return write_build(reading, embedder, out, digest, Way(full, unchanged, bar, _announcing(bar)))
+            return write_build(reading, embedder, out, digest, Way(full, unchanged, bar, _announcing(bar), store))
     finally:
         unchanged.close()
+
+
+def _forget(store: VectorStore) -> Forget:
+    return forgetting(store, lambda told: print(told, file=sys.stderr))
 
 
 def _announcing(bar: tqdm[NoReturn]) -> Callable[[str], None]:

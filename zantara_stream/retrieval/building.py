@@ -17,13 +17,14 @@ from .corpus import write_corpus
 from .documents import Document
 from .embedding import Embedder
 from .embedding_cache import KEY, compact, drop_unused, prefixes
-from .index import FaissIndex
 from .lexical import LexicalIndex
-from .manifest import CORPUS, ENCODER, FILES, FORMAT, KEYS, LEXICAL, VECTORS, Manifest, checksums, make_current
+from .manifest import BUILDS, CORPUS, ENCODER, FILES, FORMAT, KEYS, LEXICAL, Manifest, checksums, make_current
 from .passages import Passage, embedded_text, indexed_text
 from .query_encoder import take_over_encoder
 from .reading import Reading
+from .stores import forgetting
 from .unchanged import Unchanged
+from .vector_store import InFiles, VectorStore, Written
 from .vectors import Embedded, Progress, Silent, embed
 
 
@@ -35,6 +36,7 @@ class Way:
     unchanged: Unchanged = field(default_factory=Unchanged)
     progress: Progress = field(default_factory=Silent)  # hears of passages embedded
     announce: Callable[[str], object] = str  # hears of each step after that
+    store: VectorStore = field(default_factory=InFiles)  # where the vectors are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,8 @@ def split_all(documents: Sequence[Document], embedder: Embedder, unchanged: Unch
 def _write(content: Content, embedder: Embedder, out: Path, digest: str, way: Way) -> Manifest:
     created = datetime.now(UTC)
     name = f"{created:%Y%m%dT%H%M%S%fZ}-{digest[:8]}"
-    with draft(out, name) as folder:
-        index = _write_search(folder, content, way)
+    with draft(out, name, forgetting(way.store, way.announce)) as folder:
+        vectors = _write_search(folder, name, content, way)
         way.announce("writing the documents")
         write_corpus(folder / CORPUS, content.reading.documents, content.passages)
         (folder / KEYS).write_bytes(b"".join(content.embedded.keys))
@@ -99,20 +101,20 @@ def _write(content: Content, embedder: Embedder, out: Path, digest: str, way: Wa
             way.announce("exporting the query encoder")
             embedder.export(folder / ENCODER, content.texts)
         way.announce("adding up checksums")
-        manifest = _describe(name, created, digest, current_name(out), content, embedder, index, checksums(folder))
+        manifest = _describe(name, created, digest, current_name(out), content, embedder, vectors, checksums(folder))
         manifest.save(folder)
     return manifest
 
 
-def _write_search(folder: Path, content: Content, way: Way) -> FaissIndex:
+def _write_search(folder: Path, name: str, content: Content, way: Way) -> Written:
     way.announce("indexing the vectors")
-    index = FaissIndex.build(content.embedded.vectors)
-    index.save(folder / VECTORS)
+    levels = [passage.level for passage in content.passages]
+    vectors = way.store.write(folder, name, content.embedded.vectors, levels)
     way.announce("indexing the words")
     languages = [passage.language for passage in content.passages]
     words = [indexed_text(passage) for passage in content.passages]
     LexicalIndex.build(words, languages).save(folder / LEXICAL)
-    return index
+    return vectors
 
 
 def _describe(
@@ -122,7 +124,7 @@ def _describe(
     previous: str,
     content: Content,
     embedder: Embedder,
-    index: FaissIndex,
+    vectors: Written,
     sums: dict[str, str],
 ) -> Manifest:
     reading = content.reading
@@ -137,9 +139,9 @@ def _describe(
         model_sha256=embedder.sha256,
         dimensions=embedder.dimensions,
         max_tokens=embedder.max_tokens,
-        index=index.kind,
-        probes=index.probes,
-        recall=float(index.recall),
+        index=vectors.kind,
+        probes=vectors.probes,
+        recall=vectors.recall,
         documents=len(reading.documents),
         passages=len(content.passages),
         languages=sorted({document.language for document in reading.documents}),
@@ -151,10 +153,11 @@ def _describe(
 
 def _tidy(out: Path, embedder: Embedder, way: Way) -> None:
     try:
-        prune(out)
+        way.store.switch(out / BUILDS / current_name(out))
+        prune(out, forgetting(way.store, way.announce))
         _tidy_caches(out, embedder, way.full)
-    except OSError as error:  # the build is made and served all the same
-        way.announce(f"could not remove what is no longer used ({error})")
+    except (OSError, IndexUnavailable) as error:  # the build is made and served all the same
+        way.announce(f"could not tidy up after it ({error})")
 
 
 def _tidy_caches(out: Path, embedder: Embedder, full: bool) -> None:

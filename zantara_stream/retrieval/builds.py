@@ -14,13 +14,19 @@ from .manifest import BUILDS, CURRENT, Manifest, check, current_build, make_curr
 
 BUILDS_KEPT = 3
 LOCK = "LOCK"
+Forget = Callable[[Path], object]
+
+
+def nothing(folder: Path) -> None:
+    """All of the build lies in its folder."""
 
 
 @contextmanager
-def sole_writer(out: Path) -> Iterator[None]:
+def sole_writer(out: Path, forget: Forget = nothing) -> Iterator[None]:
     """Be the only one who writes to an index folder; what a killed writer left half done is removed.
 
-    Raises `CorpusError` at once where another process, or another block of this one, is at it.
+    `forget` is told each folder before it is deleted. Raises `CorpusError` at once where another process, or another
+    block of this one, is at it.
     """
     out.mkdir(parents=True, exist_ok=True)
     with (out / LOCK).open("a+") as lock:
@@ -32,20 +38,24 @@ def sole_writer(out: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-        _tidy(out)
+        _tidy(out, forget)
         yield
 
 
-def _tidy(out: Path) -> None:
+def _tidy(out: Path, forget: Forget) -> None:
     for draft in (out / BUILDS).glob(".*"):
+        forget(draft)
         shutil.rmtree(draft)
     for draft in out.glob(f"{CURRENT}.*"):
         draft.unlink()
 
 
 @contextmanager
-def draft(out: Path, name: str) -> Iterator[Path]:
-    """A hidden folder that becomes the build's, on the disk, when the block ends well; else it is gone."""
+def draft(out: Path, name: str, forget: Forget = nothing) -> Iterator[Path]:
+    """A hidden folder that becomes the build's, on the disk, when the block ends well; else it is gone.
+
+    Where `forget` cannot be told, it is left for the next writer to remove.
+    """
     folder = out / BUILDS / f".{name}.{os.getpid()}"
     folder.mkdir(parents=True)
     try:
@@ -55,7 +65,9 @@ def draft(out: Path, name: str) -> Iterator[Path]:
         folder.rename(out / BUILDS / name)
         sync(out / BUILDS)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(IndexUnavailable):
+            forget(folder)
+            shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
@@ -73,20 +85,26 @@ def current_name(out: Path) -> str:
     return ""
 
 
-def prune(out: Path) -> None:
-    """Drop the oldest builds, but neither the current one nor the one before it."""
+def prune(out: Path, forget: Forget = nothing) -> None:
+    """Drop the oldest builds, but neither the current one nor the one before it; `forget` is told each before."""
     manifest = Manifest.load(current_build(out))
     builds = [folder for folder in build_folders(out) if folder.name not in (manifest.build, manifest.previous)]
     spared = BUILDS_KEPT - (len(build_folders(out)) - len(builds))
     for folder in builds[: max(0, len(builds) - spared)]:
+        forget(folder)
         shutil.rmtree(folder)
 
 
-def roll_back(out: Path, name: str, progress: Callable[[int], object] | None = None) -> Manifest:
+def roll_back(
+    out: Path,
+    name: str,
+    progress: Callable[[int], object] | None = None,
+    look: Callable[[Path, Manifest], object] | None = None,
+) -> Manifest:
     """Make that build current, or the one that was before the current one where `name` is empty.
 
-    It must be whole: raises `IndexUnavailable` where it is not, and `CorpusError` where there is none.
-    `progress` hears of the bytes checked.
+    It must be whole: raises `IndexUnavailable` where it is not, or where `look` does for what lies elsewhere, and
+    `CorpusError` where there is none. `progress` hears of the bytes checked.
     """
     name = name or _before_current(out)
     if name not in {folder.name for folder in build_folders(out)}:
@@ -94,6 +112,8 @@ def roll_back(out: Path, name: str, progress: Callable[[int], object] | None = N
     folder = out / BUILDS / name
     manifest = Manifest.load(folder)
     check(folder, manifest, progress=progress)
+    if look is not None:
+        look(folder, manifest)
     make_current(out, name)
     return manifest
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import IndexUnavailable
 from .documents import Document
 from .passages import Passage
+from .vector_index import Allowed
 
 _COLUMNS = [f.name for f in fields(Passage)]
 _SHOWN = ("path", "title", "language", "updated", "url", "level", "text")
@@ -69,7 +69,7 @@ class Corpus:
                 raise IndexUnavailable(f"{file} is not a corpus of this program; build the index again.")
         except sqlite3.Error as error:
             raise IndexUnavailable(f"The corpus {file} cannot be read ({error}); build the index again.") from error
-        self._allowed: dict[int, NDArray[np.bool_] | None] = {}
+        self._allowed: dict[int, Allowed | None] = {}
 
     def passages(self, numbers: Sequence[int]) -> list[Passage]:
         """The passages of those numbers, in that order."""
@@ -98,14 +98,14 @@ class Corpus:
         found = self._database.execute(f"SELECT {', '.join(_SHOWN)} FROM documents WHERE path = ?", (path,)).fetchone()
         return dict(zip(_SHOWN, found, strict=True)) if found else None
 
-    def allowed(self, level: int) -> NDArray[np.bool_] | None:
+    def allowed(self, level: int) -> Allowed | None:
         """Which passages somebody of an access level may see; None for all of them."""
         if level not in self._allowed:
             query = "SELECT number FROM passages WHERE level > ?"
             hidden = [number for (number,) in self._database.execute(query, (level,))]
             seen = np.ones(self._size(), np.bool_)
             seen[hidden] = False
-            self._allowed[level] = seen if hidden else None
+            self._allowed[level] = Allowed(level, seen) if hidden else None
         return self._allowed[level]
 
     def _size(self) -> int:

@@ -23,15 +23,12 @@ from numpy.typing import NDArray
 from ..errors import IndexUnavailable
 from .encoder import Vectors
 from .faiss_file import check_file
+from .recall import SEED, TARGET, fewest_probes
+from .vector_index import Allowed, as_numbers, as_row, how_many
 
 EXACT_LIMIT = 50_000  # vectors; above, looking at each takes longer than embedding the question
 TRAINED_ON, STEPS = 40, 6  # vectors a list, rounds of k-means; more of either took longer and found no more
-SEED = 1729
-TARGET = 0.987  # of the ten nearest that a search of all vectors finds
-NEARLY = 0.002  # below the best is as good, where a byte a dimension cannot tell enough apart for the target
 LADDER = [4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
-QUERIES, NEAREST = 500, 10  # what the recall is measured on
-TIE = 1e-6  # cosines this close are the same
 KIND = f"Flat to {EXACT_LIMIT}, then IVF of 4√n lists with SQ8 for a recall of {TARGET}"
 
 
@@ -62,7 +59,13 @@ class FaissIndex:
             whole.add(vectors)
             return cls(whole)
         lists = _in_lists(vectors)
-        lists.nprobe, recall = _fewest_probes(lists, vectors)
+
+        def search(queries: Vectors, depth: int, probes: int) -> NDArray[np.int64]:
+            found: NDArray[np.int64] = lists.search(queries, depth, params=_visiting(probes))[1]
+            return found
+
+        ladder = sorted({min(step, lists.nlist) for step in LADDER})
+        lists.nprobe, recall = fewest_probes(search, vectors, ladder)
         return cls(lists, recall)
 
     @classmethod
@@ -96,18 +99,18 @@ class FaissIndex:
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
-    def nearest(self, query: Vectors, count: int, allowed: NDArray[np.bool_] | None = None) -> list[int]:
+    def nearest(self, query: Vectors, count: int, allowed: Allowed | None = None) -> list[int]:
         """The numbers of the `count` nearest vectors to one query vector, nearest first; fewer where there are fewer.
 
-        Only a number n whose `allowed[n]` is true is given. Raises `ValueError` for a query or an `allowed` of
-        another length than the index's.
+        Only numbers that are `allowed` are given. Raises `ValueError` for a query or an `allowed` of another length
+        than the index's.
         """
-        row = self._row(query)
-        open_to = len(self) if allowed is None else self._open_to(allowed)
+        row = as_row(query, self)
+        open_to = how_many(allowed, self)
         count = min(count, open_to)
         if count <= 0:
             return []
-        selector = None if allowed is None else _selector(allowed)
+        selector = None if allowed is None else _selector(allowed.passages)
         # As many open vectors are looked at as if all were open; and twice as many lists while they hold too few.
         probes = min(self._lists, math.ceil(self.probes * len(self) / open_to))
         while len(found := self._search(row, count, probes, selector)) < count and probes < self._lists:
@@ -125,22 +128,16 @@ class FaissIndex:
 
         Raises `ValueError` for a query of another length than the index's, `IndexError` for a number it lacks.
         """
-        row = self._row(query)
-        asked = np.asarray(numbers, np.int64)
-        if ((asked < 0) | (asked >= len(self))).any():
-            raise IndexError(f"The index has vectors 0 to {len(self) - 1}; asked for {min(numbers)} to {max(numbers)}.")
-        cosines: NDArray[np.float32] = self._index.reconstruct_batch(asked) @ row[0]
+        row = as_row(query, self)
+        cosines: NDArray[np.float32] = self._index.reconstruct_batch(as_numbers(numbers, self)) @ row[0]
         return cosines
 
-    def _row(self, query: Vectors) -> Vectors:
-        if query.size != self.dimensions:
-            raise ValueError(f"The query has shape {query.shape}, the index's vectors {self.dimensions} dimensions.")
-        return np.asarray(query, np.float32).reshape(1, -1)
+    def probe(self) -> None:
+        """Nothing: a file that is mapped is there."""
 
-    def _open_to(self, allowed: NDArray[np.bool_]) -> int:
-        if allowed.dtype != np.bool_ or allowed.shape != (len(self),):
-            raise ValueError(f"`allowed` is {allowed.dtype} of shape {allowed.shape}, for {len(self)} vectors.")
-        return int(np.count_nonzero(allowed))
+    def damage(self) -> str:
+        """Nothing: they are one of their build's files."""
+        return ""
 
 
 def _visiting(probes: int) -> faiss.SearchParameters:
@@ -172,34 +169,3 @@ def _sample(count: int, size: int) -> NDArray[np.int64]:
     """At most `size` of `count` numbers, in order, so that a file of rows is read forwards."""
     chosen = np.random.default_rng(SEED).choice(count, min(size, count), replace=False)
     return np.sort(chosen)
-
-
-def _fewest_probes(index: faiss.IndexIVFScalarQuantizer, vectors: Vectors) -> tuple[int, float]:
-    """The fewest lists to visit for the target, or for nearly the best there is; and the recall measured."""
-    queries, depth = _like_questions(vectors), min(NEAREST, len(vectors))
-    furthest = faiss.knn(queries, vectors, depth, metric=faiss.METRIC_INNER_PRODUCT)[0][:, -1:]
-    measured: dict[int, float] = {}
-    for probes in sorted({min(step, index.nlist) for step in LADDER}):
-        _, numbers = index.search(queries, depth, params=_visiting(probes))
-        cosines = np.einsum("qd,qnd->qn", queries, vectors[numbers])
-        # By nearness and not by number: of passages that are repeated, either one is right.
-        measured[probes] = float(((cosines >= furthest - TIE) & (numbers >= 0)).mean())
-        if measured[probes] >= TARGET:
-            break
-    enough = min(TARGET, max(measured.values()) - NEARLY)
-    return next((probes, recall) for probes, recall in measured.items() if recall >= enough)
-
-
-def _like_questions(vectors: Vectors) -> Vectors:
-    """Vectors to measure with: rows pushed off in a random direction, twice as far as they are long.
-
-    A row itself, or the middle of two near ones, lies deeper in its list than a question does and promises a
-    recall that questions do not get; docs/decisions/0010 has the comparison.
-    """
-    random = np.random.default_rng(SEED)
-    rows = vectors[random.integers(len(vectors), size=QUERIES)]
-    return _unit(rows + 2 * _unit(random.normal(size=rows.shape)))
-
-
-def _unit(rows: NDArray[np.floating]) -> Vectors:
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)

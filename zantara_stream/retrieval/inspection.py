@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import FAISS
 from ..errors import IndexUnavailable
 from .builds import build_folders, current_name
 from .corpus import Corpus
 from .embedding import Embedder
 from .embedding_cache import KEY
 from .encoder import Encoder, Vectors
-from .index import FaissIndex
 from .lexical import LexicalIndex
-from .manifest import CORPUS, ENCODER, KEYS, LEXICAL, VECTORS, Manifest, check, check_model
+from .manifest import CORPUS, ENCODER, KEYS, LEXICAL, POINTER, Manifest, check, check_model
 from .passages import Passage, embedded_text
+from .stores import open_vectors
 from .vector_index import VectorIndex
 
 SAMPLE = 100  # passages embedded again
@@ -63,10 +64,12 @@ class Models:
     encoder: Callable[[Path], Encoder]
 
 
-def verified(folder: Path, models: Models, files: Callable[[list[str]], Iterable[str]] = iter) -> Iterator[Finding]:
+def verified(
+    folder: Path, models: Models, files: Callable[[list[str]], Iterable[str]] = iter, vectors: str = FAISS
+) -> Iterator[Finding]:
     """What holding a build against itself, and against its model, finds; `files` goes through its files' names.
 
-    Ends early where what is wrong makes the rest meaningless.
+    `vectors` is ZANTARA_VECTORS. Ends early where what is wrong makes the rest meaningless.
     """
     try:
         manifest = Manifest.load(folder)
@@ -78,7 +81,7 @@ def verified(folder: Path, models: Models, files: Callable[[list[str]], Iterable
     yield from (Finding("checksums", problem) for problem in damaged)
     if not damaged:
         yield Finding(f"checksums of {len(manifest.checksums)} files")
-        yield from _contents(folder, manifest, models)
+        yield from _contents(folder, manifest, models, vectors)
 
 
 def _damage(folder: Path, manifest: Manifest, name: str) -> str:
@@ -89,8 +92,14 @@ def _damage(folder: Path, manifest: Manifest, name: str) -> str:
     return ""
 
 
-def _contents(folder: Path, manifest: Manifest, models: Models) -> Iterator[Finding]:
-    index = FaissIndex.load(folder / VECTORS)
+def _contents(folder: Path, manifest: Manifest, models: Models, vectors: str) -> Iterator[Finding]:
+    try:
+        index = open_vectors(folder, manifest, vectors)
+        if POINTER in manifest.checksums:
+            yield Finding("vectors as Milvus keeps them", index.damage())
+    except IndexUnavailable as error:
+        yield Finding("vectors", str(error))
+        return
     corpus = Corpus(folder / CORPUS)
     try:
         counts = _counts(folder, manifest, index, corpus)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from ..errors import IndexUnavailable, ZantaraError
+from ..config import FAISS
+from ..errors import IndexUnavailable, VectorsUnavailable, ZantaraError
 from ..metrics import INDEX_BUILT, INDEX_INFO, INDEX_REFUSED
 from .embedding import load_encoder, model_name
 from .manifest import ENCODER, REBUILD, Manifest, check, current_build
@@ -21,6 +23,7 @@ from .watching import State, look
 logger = logging.getLogger(__name__)
 
 WATCHED = 0.5  # seconds between two looks at which build is current
+PROBED = 2.0  # seconds between two looks at whether vectors that are kept elsewhere can be reached
 
 
 def inspect(folder: Path, embedding_model: str) -> Manifest:
@@ -56,11 +59,13 @@ class Library:
         load_encoder: LoadEncoder = load_encoder,
         model: str | None = None,
         load_reranker: Callable[[], Reranker] | None = None,
+        vectors: str = FAISS,
     ) -> None:
         self._folder = folder
         self._load_encoder = load_encoder
         self._model = model
         self._load_reranker = load_reranker
+        self._vectors = vectors
         self._reranker: Reranker | None = None
         self._threads = Threads()
         self._served: Served | None = None
@@ -70,12 +75,16 @@ class Library:
         self.ready = asyncio.Event()  # set once there is a build that is served
         self.tried = asyncio.Event()  # set once it was opened or refused
         self.refused = ""  # why the build that is current by name is not served
+        self._passing = False  # whether that may mend itself
+        self._away: VectorsUnavailable | None = None  # since its vectors cannot be reached
 
     @property
     def current(self) -> Served:
-        """The build that is served. Raises `IndexUnavailable` with the reason where there is none."""
+        """The build that is served. Raises `IndexUnavailable` with the reason where there is none to be asked."""
         if self._served is None:
             raise IndexUnavailable(self.refused or "The document index is still being opened.")
+        if self._away is not None:
+            raise self._away
         return self._served
 
     async def open(self) -> None:
@@ -87,15 +96,32 @@ class Library:
     async def serve(self, every: float = WATCHED) -> None:
         """Open the index, then take up each build that is made current, until cancelled."""
         await self.open()
-        before = self._seen
+        before, probed = self._seen, time.monotonic()
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), every)
+            if time.monotonic() - probed >= PROBED:
+                await self._probe()
+                probed = time.monotonic()
             now = await asyncio.to_thread(look, self._folder)
             if self._woken.is_set() or self._is_news(now, before):
                 self._woken.clear()
                 await self.open()
             before = now
+
+    async def _probe(self) -> None:
+        """See whether the vectors can be reached; a build that was refused because they could not is tried again."""
+        if self._passing:
+            self.wake()
+        if self._served is not None:
+            before = self._away
+            try:
+                await self._served.run(lambda build: build.index.probe())
+                self._away = None
+            except VectorsUnavailable as error:
+                self._away = error
+            if before is not None and self._away is None:
+                logger.info("the vectors can be reached again")
 
     def _is_news(self, now: State, before: State) -> bool:
         """Whether another build may be there: CURRENT was written, or the files it names came to rest otherwise."""
@@ -118,6 +144,7 @@ class Library:
                 self._seen = await asyncio.to_thread(look, self._folder)
                 return await self._take_up(await asyncio.to_thread(current_build, self._folder))
             except ZantaraError as error:
+                self._passing = isinstance(error, VectorsUnavailable)
                 raise self._refuse(str(error)) from error
             except Exception as error:
                 logger.exception("the index %s cannot be opened", self._folder)
@@ -130,7 +157,7 @@ class Library:
             _tell(build.manifest)
             self._served = Served(build, self._threads, self._reranker, self._served)
             self.ready.set()
-        self.refused = ""
+        self.refused, self._passing = "", False
         return self._served.manifest
 
     def _open(self, folder: Path) -> Build:
@@ -141,7 +168,7 @@ class Library:
             raise IndexUnavailable(f"The index {folder} is named {manifest.build} in its manifest: {REBUILD}")
         if self._model is not None:
             check_configured(manifest, self._model)
-        build = Build.open(folder, self._encoder_of(manifest))
+        build = Build.open(folder, self._encoder_of(manifest), self._vectors)
         build.warm()
         return build
 
@@ -153,6 +180,8 @@ class Library:
         return lambda _: served.encoder
 
     def _refuse(self, problem: str) -> IndexUnavailable:
+        if self.refused == problem and self._passing:  # told already
+            return IndexUnavailable(problem)
         self.refused = problem
         INDEX_REFUSED.inc()
         if self._served is None:

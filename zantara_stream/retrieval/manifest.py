@@ -5,7 +5,7 @@ An index folder holds builds beside each other and the name of the current one:
     indexes/default/
       CURRENT                   the name of the build that is served, replaced in one step
       builds/<build>/
-        manifest.json  vectors.faiss  corpus.db  lexical/…  encoder/…  texts.sha256  files.json
+        manifest.json  vectors.faiss (or vectors.milvus.json)  corpus.db  lexical/…  encoder/…  texts.sha256  files.json
       embeddings/               vectors by their texts, for the next build
       LOCK                      held by whoever builds or rolls back
 """
@@ -26,6 +26,7 @@ FORMAT = 2
 OWN = "manifest_sha256"  # of all the other facts
 MANIFEST, CURRENT, BUILDS = "manifest.json", "CURRENT", "builds"
 VECTORS, CORPUS, LEXICAL, ENCODER = "vectors.faiss", "corpus.db", "lexical", "encoder"
+POINTER = "vectors.milvus.json"  # in place of the vectors, where they are kept elsewhere
 KEYS, FILES = "texts.sha256", "files.json"  # which serving does not need, but the next build
 
 

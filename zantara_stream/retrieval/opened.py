@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from ..config import FAISS
 from ..errors import IndexUnavailable
 from .corpus import Corpus
 from .encoder import Description, Encoder, Vectors
 from .follow_up import Part, parts
-from .index import FaissIndex
 from .language import sure_language
 from .lexical import LexicalIndex, Term
-from .manifest import CORPUS, ENCODER, LEXICAL, VECTORS, Manifest, check, check_model
+from .manifest import CORPUS, ENCODER, LEXICAL, Manifest, check, check_model
 from .search import Hit, Sought, find
+from .stores import open_vectors
 from .vector_index import VectorIndex
 
 LoadEncoder = Callable[[Path], Encoder]
@@ -33,15 +34,15 @@ class Build:
     encoder: Encoder
 
     @classmethod
-    def open(cls, folder: Path, load_encoder: LoadEncoder) -> Build:
-        """Check and open the build in `folder`. Raises `IndexUnavailable`."""
+    def open(cls, folder: Path, load_encoder: LoadEncoder, vectors: str = FAISS) -> Build:
+        """Check and open the build in `folder`; `vectors` is ZANTARA_VECTORS. Raises `IndexUnavailable`."""
         manifest = Manifest.load(folder)
         check(folder, manifest)
         described = Description.load(folder / ENCODER)  # before it is loaded: it may name a model to load in its place
         check_model(manifest, described.model, described.sha256, described.dimensions)
         encoder = load_encoder(folder / ENCODER)
         check_model(manifest, encoder.name, encoder.sha256, encoder.dimensions)
-        index = FaissIndex.load(folder / VECTORS, manifest.probes)
+        index = open_vectors(folder, manifest, vectors)
         lexical = LexicalIndex.load(folder / LEXICAL, manifest.languages)
         if not len(index) == lexical.size == manifest.passages:
             raise IndexUnavailable(f"The parts of the index {folder} do not belong together; build it again.")

@@ -104,7 +104,7 @@ def rank(build: Searched, sought: Sought, level: int = 0, depth: int = DEPTH) ->
     allowed = build.corpus.allowed(level)
     bm25 = build.lexical.scores(sought.terms)
     if allowed is not None:
-        bm25 = np.where(allowed, bm25, np.float32(0))
+        bm25 = np.where(allowed.passages, bm25, np.float32(0))
     best = float(bm25.max(initial=0.0))
     nearest = np.asarray(build.index.nearest(sought.vector, depth, allowed), np.int64)
     numbers = np.union1d(nearest, _highest(bm25, depth))

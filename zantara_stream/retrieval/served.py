@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from ..errors import IndexUnavailable, VectorsUnavailable
 from ..metrics import RETRIEVAL
 from .encoder import Encoder, Vectors
 from .follow_up import Part, parts
@@ -15,6 +17,8 @@ from .manifest import Manifest
 from .opened import Build
 from .reranker import CANDIDATES, Reranker
 from .search import Hit, find
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -57,8 +61,12 @@ class Served:
         return self._build.encoder
 
     async def run(self, work: Callable[[Build], T]) -> T:
-        """Do some work with the build in the searching thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads.searching, work, self._build)
+        """Do some work with the build in the searching thread. Raises `VectorsUnavailable`, and tells the log why."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads.searching, work, self._build)
+        except IndexUnavailable as error:
+            logger.warning("the vectors cannot be asked: %s", error)
+            raise VectorsUnavailable from error  # where they are is nothing for who asks
 
     async def encode(self, texts: Sequence[str]) -> Vectors:
         """One vector of length 1 a text, embedded together with what others ask for at the time."""
