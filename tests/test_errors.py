@@ -34,6 +34,7 @@ CONTRACT: dict[str, tuple[str, int, bool]] = {
     "StoreUnavailable": ("store_unavailable", 503, True),
     "IdentityUnavailable": ("identity_unavailable", 503, True),
     "IndexUnavailable": ("index_unavailable", 503, True),
+    "VectorsUnavailable": ("index_unavailable", 503, True),
     "ModelError": ("model_unavailable", 502, False),
     "ModelOverloaded": ("model_overloaded", 503, True),
     "ModelTimeout": ("model_timeout", 504, True),

@@ -73,16 +73,23 @@ def test_a_line_that_systemd_does_not_understand_is_found(machine: Path) -> None
     unit.unlink()
 
 
-@pytest.mark.parametrize("kind", ["service", "socket"])
-def test_systemd_understands_what_each_of_several_nodes_adds(machine: Path, kind: str) -> None:
-    folder = machine / f"etc/systemd/system/zantara-stream.{kind}.d"
+@pytest.mark.parametrize(
+    ("file", "unit"),
+    [
+        ("several/service.conf", "zantara-stream.service"),
+        ("several/socket.conf", "zantara-stream.socket"),
+        ("milvus/index.conf", "zantara-stream-index.service"),
+    ],
+)
+def test_systemd_understands_what_other_layouts_add(machine: Path, file: str, unit: str) -> None:
+    folder = machine / f"etc/systemd/system/{unit}.d"
     folder.mkdir()
     try:
-        shutil.copy(DEPLOY / f"several/{kind}.conf", folder / "several.conf")
-        test_systemd_understands_every_line(machine, f"zantara-stream.{kind}")
+        shutil.copy(DEPLOY / file, folder / "added.conf")
+        test_systemd_understands_every_line(machine, unit)
         (folder / "wrong.conf").write_text("[Unit]\nNonsense=1\n", encoding="utf-8")
         with pytest.raises(AssertionError, match="Nonsense"):
-            test_systemd_understands_every_line(machine, f"zantara-stream.{kind}")
+            test_systemd_understands_every_line(machine, unit)
     finally:
         shutil.rmtree(folder)
 

@@ -6,6 +6,8 @@ import asyncio
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
@@ -35,6 +37,7 @@ from zantara_stream.retrieval.recall import TARGET
 from zantara_stream.retrieval.vector_index import Allowed
 from zantara_stream.testing import HashingEmbedder, ScriptedAnswerer
 
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "build_index.py"
 ALIAS = "zantara_default"
 QUERIES = ["renewal fees", "the passport of a sponsor", "capital of the company", "denda pajak", "notaio", "zebra"]
 DOCUMENTS = {
@@ -429,3 +432,18 @@ def test_a_pointer_that_is_damaged_is_named(lite: Milvus, documents: Path, comma
     with pytest.raises(IndexUnavailable, match=r"vectors\.milvus\.json cannot be read"):
         Pointer.load(current_build(out))
     shutil.rmtree(out)
+
+
+def test_a_credential_says_where_the_vectors_are(tmp_path: Path, documents: Path) -> None:
+    """The script takes it as the server does; that it is used shows in what it cannot reach."""
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "zantara_ZANTARA_VECTORS").write_text("milvus://127.0.0.1:1\n")
+    environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")}
+    command = [sys.executable, str(SCRIPT), str(documents), "--out", str(tmp_path / "default")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == FAILED
+    assert "Milvus at 127.0.0.1:1 cannot be asked just now" in done.stderr
+    environment["ZANTARA_VECTORS"] = "faiss"
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == FAILED
+    assert "both a credential and in the environment" in done.stderr
