@@ -10,6 +10,9 @@ HASHED := $(PIP) --no-deps --require-hashes --requirement
 TORCH := $(PIP) --constraint constraints.txt torch
 OURSELVES := $(PIP) --no-deps --no-build-isolation --editable .
 
+# Twice as many as there are cores, up to four: many tests wait for servers, browsers and faults.
+TESTERS := $(shell $(PYTHON) -c 'import os; print(min(4, 2 * (os.cpu_count() or 1)))')
+
 .PHONY: run test check faults chaos format test-services lock audit sbom clean
 
 run: .venv/serving
@@ -17,7 +20,7 @@ run: .venv/serving
 	@exec $(BIN)/python -m zantara_stream serve
 
 test: .venv/testing
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-fail-under=90
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder --cov --cov-fail-under=90
 
 check: .venv/testing
 	$(BIN)/ruff format --check .

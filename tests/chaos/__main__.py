@@ -13,7 +13,7 @@ from pathlib import Path
 
 from faults.small_index import small_index
 
-from .run import Size, run
+from .run import GRACE, Size, run
 
 
 def main() -> int:
@@ -23,7 +23,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=3.0, help="of faults (3)")
     parser.add_argument("--readers", type=int, default=200, help="at a time (200)")
     parser.add_argument("--lease", type=float, default=2.0, help="seconds that a silent node keeps its answers (2)")
-    parser.add_argument("--grace", type=float, default=5.0, help="seconds that an answer without readers goes on (5)")
+    parser.add_argument(
+        "--grace", type=float, default=GRACE, help=f"seconds that an answer without readers goes on ({GRACE:g})"
+    )
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{asked.seed}-"))
     print(

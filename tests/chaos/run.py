@@ -20,6 +20,7 @@ from .trouble import Trouble
 
 PROGRESS = 5.0  # seconds between two lines of it
 PATIENCE = 120.0  # seconds that readers may still need when no fault is done any more
+GRACE = 15.0  # seconds: longer than readers stay away that are told to come back later, twice
 PACE = 0.1  # seconds from chunk to chunk: an answer of ten seconds
 
 
@@ -34,7 +35,7 @@ class Size:
     seconds: float
     readers: int
     lease: float = 2.0
-    grace: float = 5.0
+    grace: float = GRACE
 
 
 async def run(folder: Path, index: Path, size: Size) -> Path:

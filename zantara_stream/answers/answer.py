@@ -215,16 +215,16 @@ class Answer:
         """End it, unless it is read on another node."""
         assert self._writer is not None
         try:
-            unread = await self._writer.unread_for()
+            more = await self._writer.read_elsewhere(self._lifetimes.grace)
         except JournalUnavailable:
-            unread = 0.0  # what becomes of it then is told by what cannot be appended
+            more = self._lifetimes.grace  # what becomes of it then is told by what cannot be appended
         if self.state != RUNNING or self.log.readers:
             return
-        if unread >= self._lifetimes.grace:
+        if more <= 0:
             self.stop()
         else:
             self._left_at = self._writer.text_size
-            self._grace = self._lifetimes.grace - unread
+            self._grace = more
             self._arm()
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
-from ..errors import AnswerExpired, RequestError
+from ..errors import AnswerExpired, JournalUnavailable, RequestError
 from .answer import Answer
 from .journal import Journal
 from .life import FOLLOWED
@@ -20,6 +21,7 @@ class Following:
         self._followed: dict[str, Answer] = {}
         self._some = asyncio.Event()  # set where there are any
         self._idle: set[str] = set()  # not read when they were last looked at
+        self._marked: set[str] = set()  # of which the journal was told since the last tending that they are read here
 
     def count(self, answer: Answer) -> None:
         """Know an answer that is shown here by its state."""
@@ -40,7 +42,7 @@ class Following:
 
     async def tend(self) -> None:
         """Say which of them are read here, and see what has come of all. Raises `JournalUnavailable`."""
-        await self._journal.mark_read([name for name, answer in self._followed.items() if answer.log.readers])
+        self._marked.clear()
         await self.follow(0)
 
     async def follow(self, wait: float) -> None:
@@ -52,12 +54,25 @@ class Following:
             await self._some.wait()
         tails = {name: answer.log.tail for name, answer in self._followed.items() if answer.log.readers}
         if tails:
+            await self._mark(tails)
             for name, frames in (await self._journal.follow(tails, wait)).items():
                 self._take(name, frames)
         elif not self._followed:
             self._some.clear()
         elif wait:
             await asyncio.sleep(QUIET)
+
+    async def _mark(self, read: Collection[str]) -> None:
+        """Say at once what is read here since the last tending, or since the journal was away."""
+        new = [name for name in read if name not in self._marked]
+        if not new:
+            return
+        try:
+            await self._journal.mark_read(new)
+            self._marked.update(new)
+        except JournalUnavailable:
+            self._marked.clear()
+            raise
 
     def _take(self, name: str, frames: tuple[bytes, ...] | None) -> None:
         answer = self._followed.get(name)

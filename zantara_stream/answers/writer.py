@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 
@@ -83,9 +84,14 @@ class Writer:
         """What the log will be once all is kept."""
         return self._frames
 
-    async def unread_for(self) -> float:
-        """The seconds since another node had readers of it. Raises `JournalUnavailable`."""
-        return await self._journal.unread_for(self._log.answer)
+    async def read_elsewhere(self, grace: float) -> float:
+        """The seconds for which it still counts as read at another node; none, or fewer, where it does not.
+
+        A node that had readers may be cut off: it tells them after the journal's `patience`, and they have as long
+        again to come to another one. Raises `JournalUnavailable`.
+        """
+        unread = await self._journal.unread_for(self._log.answer)
+        return 0.0 if math.isinf(unread) else max(grace, 2 * self._journal.patience) - unread
 
     async def settled(self) -> None:
         """Wait until the journal has everything, or refused something."""
