@@ -116,6 +116,8 @@ IMPORTERS: dict[str, set[str]] = {
     "anthropic": {"generation/claude", "generation/failures"},
     "httpx2": {"generation/claude", "generation/failures"},
     "bm25s": {"retrieval/lexical"},
+    "dask": {"retrieval/sharding"},
+    "distributed": {"retrieval/sharding"},
     "docx": {"retrieval/readers/word"},
     "dotenv": {"settings_file"},
     "faiss": {"retrieval/index", "retrieval/recall"},

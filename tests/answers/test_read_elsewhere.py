@@ -24,11 +24,14 @@ class Marks(MemoryJournal):
         super().__init__(LONG)
         self.patience = patience
         self.asked = 0
+        self.thrice = asyncio.Event()
         self._unread = unread
 
     async def unread_for(self, answer: str) -> float:
         unread = self._unread[min(self.asked, len(self._unread) - 1)]
         self.asked += 1
+        if self.asked == 3:
+            self.thrice.set()
         if isinstance(unread, JournalUnavailable):
             raise unread
         return unread
@@ -60,8 +63,7 @@ async def test_it_goes_on_while_another_node_says_that_it_is_read(monkeypatch: p
     monkeypatch.setattr(one_answer, "ARRIVAL", 0.01)
     journal = Marks(0.0)
     answer = await node(Producer(Text("a"), never()), journal, grace=0.01).ask(Asked("q"))
-    while journal.asked < 3:
-        await asyncio.sleep(0.01)
+    await asyncio.wait_for(journal.thrice.wait(), 20)
     assert answer.state == RUNNING
     answer.stop()
     await answer.log.ended()

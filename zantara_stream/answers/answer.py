@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 
-from ..errors import Internal, JournalUnavailable, ModelError, RequestError
+from ..errors import HandedOver, Internal, JournalUnavailable, ModelError, RequestError
 from ..metrics import UPSTREAM_RETRIES
 from .events import Done, Event, Failed, added, split
 from .fold import Folded, fold
@@ -136,7 +136,11 @@ class Answer:
         # A callback, because a task that is cancelled before its first step never runs a handler of its own.
         error = None if task.cancelled() else task.exception()
         if not writer.closed:
-            if self.state == RUNNING and not writer.broken:
+            if self.state != RUNNING or writer.broken:
+                return
+            if task.cancelled() and not self.stop_wanted:
+                self.break_off(HandedOver())  # its process ends, and nobody wanted that of it: another goes on with it
+            else:
                 writer.append(self._terminal(task))
         elif error is not None:
             internal_error(error, f"answer {self.id}, after its end")

@@ -217,7 +217,8 @@ class Answers:
                 self._ended(answer)
         ANSWERS_RUNNING.set(len(self._running))
         if answer.state == LEFT:
-            self._answers.pop(answer.id, None)
+            if self._answers.get(answer.id) is answer:  # and not what has been taken up of it since
+                del self._answers[answer.id]
         elif answer.state == CLOSED and not answer.log.readers:
             self._keep_unread(answer.id)
 
@@ -261,7 +262,11 @@ class Answers:
         room = self.lifetimes.running - len(self._running)
         if self.draining or self.journal.problem or room <= 0:
             return
-        for lease, stored in await self.journal.claim(room, {answer.id for answer in self._running}):
+        claimed = await self.journal.claim(room, {answer.id for answer in self._running})
+        if self.draining:  # since it was asked for them
+            await self.journal.release([lease for lease, _ in claimed])
+            return
+        for lease, stored in claimed:
             logger.info("answer %s is gone on with after %d events", lease.answer, len(stored.frames))
             TAKEOVERS.inc()
             self._write(lease, stored)

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -18,7 +19,7 @@ from ..errors import IndexUnavailable, VectorsUnavailable, ZantaraError
 from .building import Built, Way, write_build
 from .building import build as build
 from .builds import Forget, roll_back, sole_writer
-from .embedding import SentenceTransformerEmbedder, checked_weights, load_encoder, model_name
+from .embedding import Embedder, SentenceTransformerEmbedder, checked_weights, load_encoder, model_name
 from .inspection import Models, listed, verified
 from .manifest import BUILDS, FORMAT, Manifest, check, current_build
 from .reading import fingerprint, read_folder
@@ -26,6 +27,7 @@ from .splitting import PASSAGE_SIZE
 from .stores import configured_store, forgetting, open_vectors
 from .unchanged import Unchanged
 from .vector_store import VectorStore
+from .vectors import Encode
 
 WELL, FAILED, SOME_SKIPPED = 0, 1, 3  # exit codes
 
@@ -74,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("documents", type=Path, nargs="?", metavar="DOCUMENTS", help="the folder of documents")
     parser.add_argument("--out", type=Path, help="the index folder (default: ZANTARA_INDEX, indexes/default)")
     parser.add_argument("--full", action="store_true", help="read and embed everything anew")
+    shared = parser.add_mutually_exclusive_group()
+    shared.add_argument("--workers", type=_count, metavar="N", help="embed in so many processes (extra: cluster)")
+    shared.add_argument("--scheduler", metavar="ADDRESS", help="embed on the workers of this Dask scheduler, tcp://…")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--list", action="store_true", help="list the builds; * marks the one that is served")
     instead.add_argument(
@@ -85,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _count(text: str) -> int:
+    """A number of processes."""
+    if not (text.isdecimal() and 1 <= int(text) <= 1024):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1024")
+    return int(text)
+
+
 def _run(options: argparse.Namespace, out: Path, settings: Settings) -> int:
     if options.list:
         return _list(out)
@@ -92,7 +104,7 @@ def _run(options: argparse.Namespace, out: Path, settings: Settings) -> int:
         return _verify(out, settings)
     if options.rollback is not None:
         return _roll_back(out, options.rollback, settings)
-    return _build(options.documents, out, settings, options.full)
+    return _build(options, out, settings)
 
 
 def _list(out: Path) -> int:
@@ -123,36 +135,53 @@ def _roll_back(out: Path, name: str, settings: Settings) -> int:
     return WELL
 
 
-def _build(documents: Path, out: Path, settings: Settings, full: bool) -> int:
+def _build(options: argparse.Namespace, out: Path, settings: Settings) -> int:
     _, weights = checked_weights(settings.embedding_model)
     store = configured_store(settings.vectors, out)
     with sole_writer(out, _forget(store)):
-        digest = fingerprint(documents, __version__, FORMAT, PASSAGE_SIZE, store.kind, weights)
-        manifest = None if full else up_to_date(out, digest, settings.vectors)
+        digest = fingerprint(options.documents, __version__, FORMAT, PASSAGE_SIZE, store.kind, weights)
+        manifest = None if options.full else up_to_date(out, digest, settings.vectors)
         if manifest is not None:
             store.switch(out / BUILDS / manifest.build)
             _conclude(out, manifest, "up to date")
         else:
-            built = _write(documents, out, settings, digest, full, store)
+            built = _write(options, out, settings, digest, store)
             manifest = built.manifest
             _conclude(out, manifest, "built", _told(built))
     return SOME_SKIPPED if manifest.skipped else WELL
 
 
-def _write(documents: Path, out: Path, settings: Settings, digest: str, full: bool, store: VectorStore) -> Built:
+def _write(options: argparse.Namespace, out: Path, settings: Settings, digest: str, store: VectorStore) -> Built:
     store.prepare()
-    unchanged = Unchanged() if full else Unchanged.since(out)
+    unchanged = Unchanged() if options.full else Unchanged.since(out)
     try:
         reading = read_folder(
-            documents, lambda found: tqdm(found, "Reading", unit="file"), remembering=unchanged.remembering
+            options.documents, lambda found: tqdm(found, "Reading", unit="file"), remembering=unchanged.remembering
         )
         for path in reading.ignored:
             print(f"Ignored: {path} is not of a format that is indexed", file=sys.stderr)
         embedder = SentenceTransformerEmbedder(settings.embedding_model)
-        with tqdm(desc="Embedding", unit="passage") as bar:
-            return write_build(reading, embedder, out, digest, Way(full, unchanged, bar, _announcing(bar), store))
+        with _shared(options, settings, embedder) as encode, tqdm(desc="Embedding", unit="passage") as bar:
+            way = Way(options.full, unchanged, bar, _announcing(bar), store, encode)
+            return write_build(reading, embedder, out, digest, way)
     finally:
         unchanged.close()
+
+
+def _shared(
+    options: argparse.Namespace, settings: Settings, embedder: Embedder
+) -> AbstractContextManager[Encode | None]:
+    """What embeds in other processes, if that is asked for."""
+    load = partial(SentenceTransformerEmbedder, settings.embedding_model)
+    if options.workers:
+        from .sharding import processes
+
+        return processes(options.workers, load, embedder)
+    if options.scheduler:
+        from .sharding import scheduled
+
+        return scheduled(options.scheduler, load, embedder)
+    return nullcontext()
 
 
 def _forget(store: VectorStore) -> Forget:

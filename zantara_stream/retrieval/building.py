@@ -25,7 +25,7 @@ from .reading import Reading
 from .stores import forgetting
 from .unchanged import Unchanged
 from .vector_store import InFiles, VectorStore, Written
-from .vectors import Embedded, Progress, Silent, embed
+from .vectors import Embedded, Encode, Progress, Silent, embed
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Way:
     progress: Progress = field(default_factory=Silent)  # hears of passages embedded
     announce: Callable[[str], object] = str  # hears of each step after that
     store: VectorStore = field(default_factory=InFiles)  # where the vectors are kept
+    encode: Encode | None = None  # what embeds in the embedder's place
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def write_build(reading: Reading, embedder: Embedder, out: Path, digest: str, wa
     """`build` for whoever is the `sole_writer` of `out` already."""
     passages = split_all(reading.documents, embedder, way.unchanged)
     texts = [embedded_text(passage, embedder.count_tokens, embedder.max_tokens) for passage in passages]
-    embedded = embed(texts, embedder, out, way.progress, full=way.full)
+    embedded = embed(texts, embedder, out, way.progress, full=way.full, encode=way.encode)
     manifest = _write(Content(reading, passages, texts, embedded), embedder, out, digest, way)
     make_current(out, manifest.build)
     _tidy(out, embedder, way)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +43,15 @@ class Silent:
         return None
 
 
+Lots = Iterable[Sequence[str]]  # texts that are embedded together
+Encode = Callable[[Lots, Progress], Iterator[Vectors]]  # the rows of each lot, in their order
+
+
+def encode_here(embedder: Embedder) -> Encode:
+    """Embed in this process, one lot after the other."""
+    return lambda lots, progress: (embedder.encode(texts, progress.update) for texts in lots)
+
+
 @dataclass(frozen=True, slots=True)
 class Embedded:
     """A normalised row and a key a text."""
@@ -53,10 +62,18 @@ class Embedded:
     seconds: float  # that those took
 
 
-def embed(texts: Sequence[str], embedder: Embedder, index: Path, progress: Progress, *, full: bool = False) -> Embedded:
+def embed(
+    texts: Sequence[str],
+    embedder: Embedder,
+    index: Path,
+    progress: Progress,
+    *,
+    full: bool = False,
+    encode: Encode | None = None,
+) -> Embedded:
     """Embed the texts whose vectors the index folder's cache lacks, or all where `full`; equal texts once.
 
-    Raises `CorpusError` where the model gives what is no vector.
+    `encode` does it in the embedder's place. Raises `CorpusError` where the model gives what is no vector.
     """
     keys = [text_key(text) for text in texts]
     progress.reset(len(keys))
@@ -68,7 +85,13 @@ def embed(texts: Sequence[str], embedder: Embedder, index: Path, progress: Progr
         lacking = _rows(keys, found)
         progress.update(len(keys) - len(lacking))
         began = time.perf_counter()
-        _embed(texts, lacking, embedder, cache, vectors, progress)
+        lots = _lots(texts, lacking)
+        together = ([texts[lacking[key][0]] for key in keys] for keys in lots)
+        for keys, made in zip(lots, (encode or encode_here(embedder))(together, progress), strict=True):
+            if not np.isfinite(made).all():
+                raise CorpusError(f"The embedding model {embedder.name} gives vectors that are not numbers.")
+            for key, vector in zip(keys, cache.add(keys, made), strict=True):
+                vectors[lacking[key]] = vector
         return Embedded(vectors, keys, len(lacking), time.perf_counter() - began)
     finally:
         cache.close()
@@ -82,20 +105,8 @@ def _rows(keys: Sequence[bytes], found: NDArray[np.bool_]) -> dict[bytes, list[i
     return rows
 
 
-def _embed(
-    texts: Sequence[str],
-    lacking: dict[bytes, list[int]],
-    embedder: Embedder,
-    cache: EmbeddingCache,
-    vectors: Vectors,
-    progress: Progress,
-) -> None:
+def _lots(texts: Sequence[str], lacking: dict[bytes, list[int]]) -> list[list[bytes]]:
+    """Their keys, as they are embedded together."""
     # The longest first: what memory does not suffice for fails at once, and like lengths pad little.
     order = sorted(lacking, key=lambda key: -len(texts[lacking[key][0]]))
-    for start in range(0, len(order), TOGETHER):
-        keys = order[start : start + TOGETHER]
-        made = embedder.encode([texts[lacking[key][0]] for key in keys], progress.update)
-        if not np.isfinite(made).all():
-            raise CorpusError(f"The embedding model {embedder.name} gives vectors that are not numbers.")
-        for key, vector in zip(keys, cache.add(keys, made), strict=True):
-            vectors[lacking[key]] = vector
+    return [order[start : start + TOGETHER] for start in range(0, len(order), TOGETHER)]

@@ -1,0 +1,163 @@
+"""Embedding shared out over processes, here or on other machines, by Dask.
+
+What is shared out are the lots of texts that one process would embed after each other, unchanged and in their order, so
+that the index is the same. The scheduler and its workers run whatever whoever reaches them tells them to.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..errors import ConfigError, CorpusError
+from .embedding import Embedder
+from .encoder import Vectors
+from .vectors import Encode, Lots, Progress
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+PATIENCE = 10.0  # seconds until a scheduler must answer, and have a worker
+STARTING = 120.0  # seconds until processes of this machine must have started
+LOOKED = 5.0  # seconds between two looks whether there are workers left
+ALONE = 60.0  # seconds without any worker, until that is given up
+AHEAD = 2  # lots a worker that are under way: one is embedded while the next is sent
+RETRIES = 2  # of a lot whose worker is lost or breaks
+
+Load = Callable[[], Embedder]  # the embedder, anew in each process; it is pickled
+
+
+@contextmanager
+def processes(count: int, load: Load, embedder: Embedder) -> Iterator[Encode]:
+    """So many processes of this machine, which share its cores. Raises `ConfigError` and `CorpusError`."""
+    _installed()
+    import dask
+    from distributed import Client, LocalCluster
+
+    threads = str(max(1, (os.cpu_count() or 1) // count))
+    environment = {name: threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    settings = {"distributed.nanny.pre-spawn-environ": environment}
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit=0
+        ) as cluster,
+        Client(cluster, timeout=PATIENCE) as client,
+    ):
+        yield _shared(client, count, load, embedder, STARTING)
+
+
+@contextmanager
+def scheduled(address: str, load: Load, embedder: Embedder) -> Iterator[Encode]:
+    """The workers of the scheduler at an address. Raises `ConfigError` and `CorpusError`."""
+    _installed()
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=PATIENCE)
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"The scheduler {address} cannot be reached ({_told(error)}).") from error
+    with client:
+        yield _shared(client, 1, load, embedder, PATIENCE)
+
+
+def _installed() -> None:
+    if find_spec("distributed") is None:
+        raise ConfigError(
+            "Sharing a build out needs Dask, which is not installed: pip install 'zantara-stream[cluster]'"
+        )
+
+
+def _shared(client: Client, count: int, load: Load, embedder: Embedder, patience: float) -> Encode:
+    """Have the workers load their embedder, hold it against ours, and let them embed."""
+    try:
+        client.wait_for_workers(count, timeout=patience)
+    except TimeoutError as error:
+        raise CorpusError(
+            f"The scheduler {client.scheduler.address} has no workers: start some with "
+            f"dask worker {client.scheduler.address}"
+        ) from error
+    pickled = pickle.dumps(load)
+    ours = __version__, embedder.name, embedder.sha256
+    for worker, theirs in client.run(_described, pickled, on_error="return").items():
+        if theirs != ours:
+            raise CorpusError(f"The worker {worker} cannot embed for this build: {_difference(theirs, ours)}.")
+
+    def encode(lots: Lots, progress: Progress) -> Iterator[Vectors]:
+        return _encoded(client, pickled, lots, progress)
+
+    return encode
+
+
+def _difference(theirs: Any, ours: tuple[str, str, str]) -> str:
+    if isinstance(theirs, BaseException):
+        return f"it says {_told(theirs)}"
+    (version, name, sha256), (own_version, own_name, own_sha256) = theirs, ours
+    if version != own_version:
+        return f"it has version {version} of this package, here is {own_version}"
+    return f"it has the model {name} ({sha256[:12]}…), here is {own_name} ({own_sha256[:12]}…)"
+
+
+def _encoded(client: Client, pickled: bytes, lots: Lots, progress: Progress) -> Iterator[Vectors]:
+    """The rows of each lot, in their order; only so many are under way that the workers are busy."""
+    waiting: deque[tuple[Future, Sequence[str]]] = deque()
+    try:
+        for texts in lots:
+            waiting.append((client.submit(_embed, pickled, texts, pure=False, retries=RETRIES), texts))
+            if len(waiting) >= AHEAD * max(1, len(client.nthreads())):
+                yield _next(client, waiting, progress)
+        while waiting:
+            yield _next(client, waiting, progress)
+    finally:
+        with suppress(Exception):  # what is no longer wanted; the client may have gone
+            client.cancel([future for future, _ in waiting])
+
+
+def _next(client: Client, waiting: deque[tuple[Future, Sequence[str]]], progress: Progress) -> Vectors:
+    future, texts = waiting.popleft()
+    rows = _result(client, future)
+    progress.update(len(texts))
+    return rows
+
+
+def _result(client: Client, future: Future) -> Vectors:
+    alone = 0.0
+    while True:
+        try:
+            rows: Vectors = future.result(timeout=LOOKED)
+            return rows
+        except TimeoutError:
+            alone = 0.0 if client.nthreads() else alone + LOOKED
+            if alone >= ALONE:
+                raise CorpusError(f"The scheduler {client.scheduler.address} has lost all its workers.") from None
+        except Exception as error:
+            raise CorpusError(f"A worker could not embed what it was given ({_told(error)}).") from error
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+# -------------------------------------------------------------------------------------------- in the workers
+
+
+@cache
+def _embedder(pickled: bytes) -> Embedder:
+    load: Load = pickle.loads(pickled)
+    return load()
+
+
+def _described(pickled: bytes) -> tuple[str, str, str]:
+    embedder = _embedder(pickled)
+    return __version__, embedder.name, embedder.sha256
+
+
+def _embed(pickled: bytes, texts: Sequence[str]) -> Vectors:
+    return _embedder(pickled).encode(texts)
