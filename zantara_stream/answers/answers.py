@@ -257,10 +257,14 @@ class Answers:
         """Tell the readers of what others write that nothing can be seen of it."""
         self._following.break_off(why)
 
+    def _room(self) -> int:
+        """How many more answers may be written here now."""
+        return 0 if self.draining or self.journal.problem else self.lifetimes.running - len(self._running)
+
     async def take_over(self) -> None:
         """Go on with unfinished answers that nobody writes. Raises `JournalUnavailable`."""
-        room = self.lifetimes.running - len(self._running)
-        if self.draining or self.journal.problem or room <= 0:
+        room = self._room()
+        if room <= 0:
             return
         claimed = await self.journal.claim(room, {answer.id for answer in self._running})
         if self.draining:  # since it was asked for them

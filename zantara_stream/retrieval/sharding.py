@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from multiprocessing.resource_tracker import ensure_running
+from typing import Any
 
 from .. import __version__
 from ..errors import ConfigError, CorpusError
 from .embedding import Embedder
 from .encoder import Vectors
 from .vectors import Encode, Lots, Progress
-
-if TYPE_CHECKING:
-    from distributed import Client, Future
 
 PATIENCE = 10.0  # seconds until a scheduler must answer, and have a worker
 STARTING = 120.0  # seconds until processes of this machine must have started
@@ -32,6 +31,8 @@ AHEAD = 2  # lots a worker that are under way: one is embedded while the next is
 RETRIES = 2  # of a lot whose worker is lost or breaks
 
 Load = Callable[[], Embedder]  # the embedder, anew in each process; it is pickled
+Client = Any  # distributed's, and its futures: its types are in parts its own only
+Future = Any
 
 
 @contextmanager
@@ -42,16 +43,24 @@ def processes(count: int, load: Load, embedder: Embedder) -> Iterator[Encode]:
     from distributed import Client, LocalCluster
 
     threads = str(max(1, (os.cpu_count() or 1) // count))
-    environment = {name: threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    settings = {"distributed.nanny.pre-spawn-environ": environment}
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit=0
-        ) as cluster,
-        Client(cluster, timeout=PATIENCE) as client,
-    ):
+    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}), _interrupts_held():
+        cluster = LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit=0
+        )
+    with cluster, Client(cluster, timeout=PATIENCE) as client:  # type: ignore[no-untyped-call]
         yield _shared(client, count, load, embedder, STARTING)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes and threads that are begun here do not hear of Ctrl-C: this one does, afterwards, and ends them."""
+    ensure_running()  # which would let them hear of it again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -61,7 +70,7 @@ def scheduled(address: str, load: Load, embedder: Embedder) -> Iterator[Encode]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=PATIENCE)
+        client = Client(address, timeout=PATIENCE)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise CorpusError(f"The scheduler {address} cannot be reached ({_told(error)}).") from error
     with client:
@@ -84,7 +93,7 @@ def _shared(client: Client, count: int, load: Load, embedder: Embedder, patience
             f"The scheduler {client.scheduler.address} has no workers: start some with "
             f"dask worker {client.scheduler.address}"
         ) from error
-    pickled = pickle.dumps(load)
+    pickled = _pickled(load)
     ours = __version__, embedder.name, embedder.sha256
     for worker, theirs in client.run(_described, pickled, on_error="return").items():
         if theirs != ours:
@@ -94,6 +103,10 @@ def _shared(client: Client, count: int, load: Load, embedder: Embedder, patience
         return _encoded(client, pickled, lots, progress)
 
     return encode
+
+
+def _pickled(load: Load) -> bytes:
+    return pickle.dumps(load)
 
 
 def _difference(theirs: Any, ours: tuple[str, str, str]) -> str:

@@ -86,11 +86,11 @@ def embed(
         progress.update(len(keys) - len(lacking))
         began = time.perf_counter()
         lots = _lots(texts, lacking)
-        together = ([texts[lacking[key][0]] for key in keys] for keys in lots)
-        for keys, made in zip(lots, (encode or encode_here(embedder))(together, progress), strict=True):
+        together = ([texts[lacking[key][0]] for key in lot] for lot in lots)
+        for lot, made in zip(lots, (encode or encode_here(embedder))(together, progress), strict=True):
             if not np.isfinite(made).all():
                 raise CorpusError(f"The embedding model {embedder.name} gives vectors that are not numbers.")
-            for key, vector in zip(keys, cache.add(keys, made), strict=True):
+            for key, vector in zip(lot, cache.add(lot, made), strict=True):
                 vectors[lacking[key]] = vector
         return Embedded(vectors, keys, len(lacking), time.perf_counter() - began)
     finally:
