@@ -69,7 +69,7 @@ WITHOUT_TORCH := $(foreach package,torch triton cuda-bindings cuda-pathfinder cu
 lock: .venv-audit/ready
 	$(COMPILE) $(WITHOUT_TORCH) --constraint constraints.txt setup.cfg --extra build \
 	    --output-file requirements/serving.txt
-	$(COMPILE) $(WITHOUT_TORCH) --constraint constraints.txt setup.cfg --extra build --extra test --extra tracing --extra milvus \
+	$(COMPILE) $(WITHOUT_TORCH) --constraint constraints.txt setup.cfg --extra build --extra test --extra tracing --extra milvus --extra cluster \
 	    --output-file requirements/testing.txt
 	$(COMPILE) requirements/audit.in --output-file requirements/audit.txt
 

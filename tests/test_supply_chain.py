@@ -71,7 +71,7 @@ def test_a_list_has_nothing_of_torchs_own(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "extras"), [("serving.txt", ["build"]), ("testing.txt", ["build", "test", "tracing", "milvus"])]
+    ("name", "extras"), [("serving.txt", ["build"]), ("testing.txt", ["build", "test", "tracing", "milvus", "cluster"])]
 )
 def test_a_list_has_what_is_declared(name: str, extras: list[str]) -> None:
     found = locked(name)
