@@ -28,11 +28,11 @@ ARROWS: dict[str, set[str]] = {
     "people": {"errors", "allowed", "config", "metrics", "sqlite_file"},
     "generation": {"errors", "config", "metrics", "people", "retrieval"},
     "pipeline": {"answers", "people", "retrieval", "generation"},
-    "afterwards": {"errors", "config", "metrics", "answers", "people", "generation"},
+    "afterwards": {"errors", "cancelling", "config", "metrics", "answers", "people", "generation"},
     "logs": {"config", "answers"},
     "measuring": {"errors", "config", "metrics", "answers", "generation"},
     "tracing": {"config", "answers", ""},
-    "recording": {"errors", "config", "afterwards", "answers", "people", "generation", "pipeline"},
+    "recording": {"errors", "cancelling", "config", "afterwards", "answers", "people", "generation", "pipeline"},
     "web": {
         "errors",
         "allowed",

@@ -149,6 +149,8 @@ BAD: list[tuple[str, str, str]] = [
     ("vectors", "milvus://", "milvus://"),
     ("vectors", "http://localhost:19530", "milvus://"),
     ("vectors", "milvus://one/a/b", "milvus://"),
+    ("vectors", "milvus://one:port", "milvus://"),
+    ("vectors", "milvus://one:19530,two:19530", "milvus://"),
     ("journal", "redis://", "memory:// (answers end with the server); sqlite:///PATH, a file; redis://HOST:PORT"),
     ("journal", "redis://localhost/people", "redis://HOST:PORT"),
     ("journal", "redis://one:6379,two:6379", "redis+cluster://HOST:PORT,HOST:PORT"),

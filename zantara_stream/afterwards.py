@@ -15,6 +15,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from .answers.answer import internal_error
+from .cancelling import cancel
 from .config import EXPLICIT
 from .errors import RequestError
 from .generation.answerer import Turn as Said
@@ -107,9 +108,7 @@ class Afterwards:
 
     async def close(self) -> None:
         """Ask nothing more."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(tuple(self._tasks))
 
 
 def _count(purpose: str, usage: Mapping[str, int]) -> None:

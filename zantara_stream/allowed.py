@@ -15,7 +15,7 @@ _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{24,}")
 _HOST = re.compile(r"[a-z0-9._-]+")
 _REDIS = re.compile(r"rediss?://[^\s/,]+(/\d+)?|rediss?\+sentinel://[^\s/]+/[^\s/]+(/\d+)?|rediss?\+cluster://[^\s/]+")
-_MILVUS = re.compile(r"milvus(\+https)?://([^\s/@]*@)?[^\s/@]+(/\w+)?")
+_MILVUS = re.compile(r"milvus(\+https)?://([^\s/@]*@)?(\[[0-9a-fA-F:.]+\]|[^\s/@:\[\]]+)(:\d{1,5})?(/\w+)?")
 _POSTGRESQL = re.compile(rf"{POSTGRESQL}[^\s/]*/[^\s/?]+(\?\S*)?")
 
 

@@ -18,6 +18,7 @@ from .answers.answer import Answer, internal_error
 from .answers.answers import Answers
 from .answers.fold import fold
 from .answers.journal import Opening
+from .cancelling import cancel
 from .config import OFF
 from .errors import AnswerExpired, RequestError
 from .people.conversations import LOST, RUNNING, Earlier, Turn
@@ -125,8 +126,8 @@ class Recording:
                 await self._whatever_happens(self._end(answer), f"the record of answer {answer.id}")
                 self._ended.task_done()
         finally:
-            sweeping.cancel()
-            await asyncio.gather(sweeping, self._afterwards.close(), return_exceptions=True)
+            await cancel([sweeping])
+            await self._afterwards.close()
 
     async def _sweep(self) -> None:
         overdue = 0.0  # at the start, whatever a process before has left
