@@ -150,6 +150,17 @@ def test_a_worker_that_is_killed_loses_nothing(tmp_path: Path) -> None:
         np.testing.assert_array_equal(rows, HashingEmbedder().encode(texts))
 
 
+def test_where_the_last_worker_is_lost_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharding, "LOOKED", 0.2)
+    monkeypatch.setattr(sharding, "ALONE", 1.0)
+    with (
+        scheduler(1, tmp_path) as address,
+        scheduled(address, Ending, HashingEmbedder()) as encode,
+        pytest.raises(CorpusError, match=f"The scheduler {address} has lost all its workers"),
+    ):
+        list(encode(LOTS, Silent()))
+
+
 def test_a_scheduler_without_workers_and_one_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharding, "PATIENCE", 1.0)
     with scheduler(0, tmp_path) as address:
