@@ -52,3 +52,12 @@ class Other(HashingEmbedder):
     def __init__(self) -> None:
         super().__init__()
         self.name, self.sha256 = "other", "0" * 64
+
+
+class Changing(HashingEmbedder):
+    """Is another model from its second use on."""
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
+        rows = super().encode(texts, progress)
+        self.name, self.sha256 = "changed", "1" * 64
+        return rows

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from distributed import Client
-from embedders_elsewhere import Broken, Ending, Named, Other
+from embedders_elsewhere import Broken, Changing, Ending, Named, Other
 
 from zantara_stream.errors import ConfigError, CorpusError
 from zantara_stream.retrieval import builder, sharding, vectors
@@ -114,8 +114,8 @@ def test_only_so_many_lots_are_under_way_as_keep_the_workers_busy(shared: str) -
 @pytest.mark.parametrize(
     ("load", "told"),
     [
-        (Other, r"it has the model other \(000000000000…\), here is hashing"),
-        (partial(open, "/nowhere/at all"), "it says FileNotFoundError"),
+        (Other, r"it has the model other \(000000000000…\), the build hashing"),
+        (partial(open, "/nowhere/at all"), "cannot embed for this build: FileNotFoundError"),
     ],
 )
 def test_a_worker_that_would_embed_otherwise_is_refused(shared: str, load: sharding.Load, told: str) -> None:
@@ -126,10 +126,19 @@ def test_a_worker_that_would_embed_otherwise_is_refused(shared: str, load: shard
 def test_a_worker_of_another_version_is_refused(shared: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharding, "__version__", "9.9.9")
     with (
-        pytest.raises(CorpusError, match=r"has version [\d.]+ of this package, here is 9\.9\.9"),
+        pytest.raises(CorpusError, match=r"has version [\d.]+ of this package, the build is of 9\.9\.9"),
         scheduled(shared, HashingEmbedder, HashingEmbedder()),
     ):
         pass
+
+
+def test_a_worker_that_comes_later_is_held_against_the_build_too(shared: str) -> None:
+    """As it is with each lot: here the build's own model has become another one since."""
+    with (
+        scheduled(shared, Changing, HashingEmbedder()) as encode,
+        pytest.raises(CorpusError, match=r"could not embed what it was given \(it has the model changed"),
+    ):
+        list(encode(LOTS, Silent()))
 
 
 def test_what_a_worker_cannot_embed_is_told(shared: str) -> None:

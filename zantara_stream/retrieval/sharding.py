@@ -6,15 +6,18 @@ that the index is the same. The scheduler and its workers run whatever whoever r
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from multiprocessing.resource_tracker import ensure_running
+from threading import Lock
 from typing import Any
 
 from .. import __version__
@@ -35,6 +38,16 @@ Client = Any  # distributed's, and its futures: its types are in parts its own o
 Future = Any
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a worker must embed with, so that the index is the same: how to load it, and what it must be."""
+
+    pickled: bytes  # of a `Load`
+    version: str  # of this package
+    name: str
+    sha256: str
+
+
 @contextmanager
 def processes(count: int, load: Load, embedder: Embedder) -> Iterator[Encode]:
     """So many processes of this machine, which share its cores. Raises `ConfigError` and `CorpusError`."""
@@ -44,11 +57,22 @@ def processes(count: int, load: Load, embedder: Embedder) -> Iterator[Encode]:
 
     threads = str(max(1, (os.cpu_count() or 1) // count))
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}), _interrupts_held():
-        cluster = LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit=0
-        )
-    with cluster, Client(cluster, timeout=PATIENCE) as client:  # type: ignore[no-untyped-call]
+    try:
+        with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}), _interrupts_held():
+            cluster = LocalCluster(  # type: ignore[no-untyped-call]
+                n_workers=count,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                protocol="tls://",
+                security=True,  # keys of its own: others on this machine could have the workers run what they like
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                worker_dashboard_address="127.0.0.1:0",
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+            )
+    except (OSError, RuntimeError, TimeoutError) as error:
+        raise CorpusError(f"{count} processes could not be started ({_told(error)}).") from error
+    with cluster, Client(cluster, timeout=PATIENCE, set_as_default=False) as client:  # type: ignore[no-untyped-call]
         yield _shared(client, count, load, embedder, STARTING)
 
 
@@ -70,7 +94,7 @@ def scheduled(address: str, load: Load, embedder: Embedder) -> Iterator[Encode]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=PATIENCE)  # type: ignore[no-untyped-call]
+        client = Client(address, timeout=PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise CorpusError(f"The scheduler {address} cannot be reached ({_told(error)}).") from error
     with client:
@@ -93,37 +117,23 @@ def _shared(client: Client, count: int, load: Load, embedder: Embedder, patience
             f"The scheduler {client.scheduler.address} has no workers: start some with "
             f"dask worker {client.scheduler.address}"
         ) from error
-    pickled = _pickled(load)
-    ours = __version__, embedder.name, embedder.sha256
-    for worker, theirs in client.run(_described, pickled, on_error="return").items():
-        if theirs != ours:
-            raise CorpusError(f"The worker {worker} cannot embed for this build: {_difference(theirs, ours)}.")
+    wanted = Wanted(pickle.dumps(load), __version__, embedder.name, embedder.sha256)
+    for worker, problem in client.run(_prepared, wanted, on_error="return").items():
+        if problem is not None:
+            raise CorpusError(f"The worker {worker} cannot embed for this build: {_told(problem)}.")
 
     def encode(lots: Lots, progress: Progress) -> Iterator[Vectors]:
-        return _encoded(client, pickled, lots, progress)
+        return _encoded(client, wanted, lots, progress)
 
     return encode
 
 
-def _pickled(load: Load) -> bytes:
-    return pickle.dumps(load)
-
-
-def _difference(theirs: Any, ours: tuple[str, str, str]) -> str:
-    if isinstance(theirs, BaseException):
-        return f"it says {_told(theirs)}"
-    (version, name, sha256), (own_version, own_name, own_sha256) = theirs, ours
-    if version != own_version:
-        return f"it has version {version} of this package, here is {own_version}"
-    return f"it has the model {name} ({sha256[:12]}…), here is {own_name} ({own_sha256[:12]}…)"
-
-
-def _encoded(client: Client, pickled: bytes, lots: Lots, progress: Progress) -> Iterator[Vectors]:
+def _encoded(client: Client, wanted: Wanted, lots: Lots, progress: Progress) -> Iterator[Vectors]:
     """The rows of each lot, in their order; only so many are under way that the workers are busy."""
     waiting: deque[tuple[Future, Sequence[str]]] = deque()
     try:
         for texts in lots:
-            waiting.append((client.submit(_embed, pickled, texts, pure=False, retries=RETRIES), texts))
+            waiting.append((client.submit(_embed, wanted, texts, pure=False, retries=RETRIES), texts))
             if len(waiting) >= AHEAD * max(1, len(client.nthreads())):
                 yield _next(client, waiting, progress)
         while waiting:
@@ -149,28 +159,50 @@ def _result(client: Client, future: Future) -> Vectors:
         except TimeoutError:
             alone = 0.0 if client.nthreads() else alone + LOOKED
             if alone >= ALONE:
-                raise CorpusError(f"The scheduler {client.scheduler.address} has lost all its workers.") from None
+                raise CorpusError(
+                    f"The scheduler {client.scheduler.address} has lost all its workers; what was embedded is kept."
+                ) from None
         except Exception as error:
             raise CorpusError(f"A worker could not embed what it was given ({_told(error)}).") from error
 
 
 def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    said = " ".join(str(error).split())[:200]
+    return said if isinstance(error, _OtherwiseError) else f"{type(error).__name__}: {said}"
 
 
 # -------------------------------------------------------------------------------------------- in the workers
 
+_TURN = Lock()  # a worker may have several threads; a model is for one
+
+
+class _OtherwiseError(Exception):
+    """This worker would embed otherwise than the build does."""
+
 
 @cache
-def _embedder(pickled: bytes) -> Embedder:
+def _loaded(pickled: bytes) -> Embedder:
     load: Load = pickle.loads(pickled)
     return load()
 
 
-def _described(pickled: bytes) -> tuple[str, str, str]:
-    embedder = _embedder(pickled)
-    return __version__, embedder.name, embedder.sha256
+def _prepared(wanted: Wanted) -> None:
+    with _TURN:
+        _embedder(wanted)
 
 
-def _embed(pickled: bytes, texts: Sequence[str]) -> Vectors:
-    return _embedder(pickled).encode(texts)
+def _embedder(wanted: Wanted) -> Embedder:
+    if wanted.version != __version__:
+        raise _OtherwiseError(f"it has version {__version__} of this package, the build is of {wanted.version}")
+    embedder = _loaded(wanted.pickled)
+    if embedder.sha256 != wanted.sha256:
+        raise _OtherwiseError(
+            f"it has the model {embedder.name} ({embedder.sha256[:12]}…), "
+            f"the build {wanted.name} ({wanted.sha256[:12]}…)"
+        )
+    return embedder
+
+
+def _embed(wanted: Wanted, texts: Sequence[str]) -> Vectors:
+    with _TURN:
+        return _embedder(wanted).encode(texts)
