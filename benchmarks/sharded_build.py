@@ -57,7 +57,7 @@ def main() -> None:
     with ExitStack() as stack:
         ways = {HERE: encode_here(embedder)}
         for count in sorted({1, asked.workers}):
-            shared = processes(count, SentenceTransformerEmbedder, embedder)
+            shared = processes(count, SentenceTransformerEmbedder, "", embedder)
             ways[f"--workers {count}"] = stack.enter_context(shared)
         rates: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(asked.rounds):

@@ -40,7 +40,8 @@ SMALL_CORPUS = {
 }
 
 
-SLOW = ("faults", "browser", "retrieval/test_b", "web/test_secrets", "deploy", "retrieval")
+WHOLE = ("faults", "chaos", "browser", "web/test_secrets", "deploy")  # whole servers, from outside
+SLOW = (*WHOLE, "retrieval/test_b", "retrieval")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,8 +53,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     items.sort(key=place)
     for item in items:
-        # Hundreds of examples go through the same lines: measuring that takes two thirds as long again, for nothing.
-        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+        # To measure them takes two thirds as long again: hundreds of examples go through the same lines, and so does
+        # what a browser, a proxy or a fault has done by servers.
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False) or place(item) < len(WHOLE):
             item.add_marker(pytest.mark.no_cover)
 
 

@@ -12,7 +12,14 @@ from zantara_stream.retrieval.encoder import Vectors
 from zantara_stream.testing import HashingEmbedder
 
 
-class Ending(HashingEmbedder):
+class Named(HashingEmbedder):
+    """Is named as the real one is, by a setting."""
+
+    def __init__(self, setting: str = "") -> None:
+        super().__init__()
+
+
+class Ending(Named):
     """Ends its process at its first text, as one that the kernel kills does; whoever comes after it embeds."""
 
     def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
@@ -24,13 +31,6 @@ class Ending(HashingEmbedder):
         raise AssertionError
 
 
-class Named(HashingEmbedder):
-    """Is named as the real one is, by a setting."""
-
-    def __init__(self, setting: str = "") -> None:
-        super().__init__()
-
-
 class Slow(Named):
     """Takes its time."""
 
@@ -39,22 +39,22 @@ class Slow(Named):
         return super().encode(texts, progress)
 
 
-class Broken(HashingEmbedder):
+class Broken(Named):
     """Cannot embed."""
 
     def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
         raise RuntimeError("no memory left")
 
 
-class Other(HashingEmbedder):
+class Other(Named):
     """Another model."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, setting: str = "") -> None:
+        super().__init__(setting)
         self.name, self.sha256 = "other", "0" * 64
 
 
-class Changing(HashingEmbedder):
+class Changing(Named):
     """Is another model from its second use on."""
 
     def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:

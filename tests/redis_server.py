@@ -60,7 +60,9 @@ class Redis:
 
     def _arguments(self) -> list[str]:
         settings: dict[str, object] = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder}
-        settings |= {} if self.sentinel else {"appendonly": "yes", "save": "", "cluster-node-timeout": "2000"}
+        if not self.sentinel:
+            settings |= {"appendonly": "yes", "save": "", "cluster-node-timeout": "2000"}
+            settings["appendfsync"] = "no"  # else a write waits up to 2 s for a slow fsync, and a kill loses it
         named = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
         return [str(self.folder / "sentinel.conf"), "--sentinel", *named] if self.sentinel else named
 

@@ -88,7 +88,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_lots_come_back_in_their_order_as_one_process_embeds_them(shared: str) -> None:
     count = Count()
-    with scheduled(shared, HashingEmbedder, HashingEmbedder()) as encode:
+    with scheduled(shared, Named, "", HashingEmbedder()) as encode:
         found = list(encode(LOTS, count))
     assert len(found) == len(LOTS)
     for rows, texts in zip(found, LOTS, strict=True):
@@ -104,7 +104,7 @@ def test_only_so_many_lots_are_under_way_as_keep_the_workers_busy(shared: str) -
             taken.append(number)
             yield lot
 
-    with scheduled(shared, HashingEmbedder, HashingEmbedder()) as encode:
+    with scheduled(shared, Named, "", HashingEmbedder()) as encode:
         rows = encode(lots(), Silent())
         next(rows)
         assert len(taken) == 2 * sharding.AHEAD
@@ -115,11 +115,11 @@ def test_only_so_many_lots_are_under_way_as_keep_the_workers_busy(shared: str) -
     ("load", "told"),
     [
         (Other, r"it has the model other \(000000000000…\), the build hashing"),
-        (partial(open, "/nowhere/at all"), "cannot embed for this build: FileNotFoundError"),
+        (open, "cannot embed for this build: FileNotFoundError"),
     ],
 )
 def test_a_worker_that_would_embed_otherwise_is_refused(shared: str, load: sharding.Load, told: str) -> None:
-    with pytest.raises(CorpusError, match=told), scheduled(shared, load, HashingEmbedder()):
+    with pytest.raises(CorpusError, match=told), scheduled(shared, load, "/nowhere/at all", HashingEmbedder()):
         pass
 
 
@@ -127,7 +127,7 @@ def test_a_worker_of_another_version_is_refused(shared: str, monkeypatch: pytest
     monkeypatch.setattr(sharding, "__version__", "9.9.9")
     with (
         pytest.raises(CorpusError, match=r"has version [\d.]+ of this package, the build is of 9\.9\.9"),
-        scheduled(shared, HashingEmbedder, HashingEmbedder()),
+        scheduled(shared, Named, "", HashingEmbedder()),
     ):
         pass
 
@@ -135,7 +135,7 @@ def test_a_worker_of_another_version_is_refused(shared: str, monkeypatch: pytest
 def test_a_worker_that_comes_later_is_held_against_the_build_too(shared: str) -> None:
     """As it is with each lot: here the build's own model has become another one since."""
     with (
-        scheduled(shared, Changing, HashingEmbedder()) as encode,
+        scheduled(shared, Changing, "", HashingEmbedder()) as encode,
         pytest.raises(CorpusError, match=r"could not embed what it was given \(it has the model changed"),
     ):
         list(encode(LOTS, Silent()))
@@ -143,7 +143,7 @@ def test_a_worker_that_comes_later_is_held_against_the_build_too(shared: str) ->
 
 def test_what_a_worker_cannot_embed_is_told(shared: str) -> None:
     with (
-        scheduled(shared, Broken, HashingEmbedder()) as encode,
+        scheduled(shared, Broken, "", HashingEmbedder()) as encode,
         pytest.raises(
             CorpusError, match=r"A worker could not embed what it was given \(RuntimeError: no memory left\)"
         ),
@@ -152,7 +152,7 @@ def test_what_a_worker_cannot_embed_is_told(shared: str) -> None:
 
 
 def test_a_worker_that_is_killed_loses_nothing(tmp_path: Path) -> None:
-    with scheduler(2, tmp_path) as address, scheduled(address, Ending, HashingEmbedder()) as encode:
+    with scheduler(2, tmp_path) as address, scheduled(address, Ending, "", HashingEmbedder()) as encode:
         found = list(encode(LOTS, Silent()))
     assert (tmp_path / "ended").exists()
     for rows, texts in zip(found, LOTS, strict=True):
@@ -164,7 +164,7 @@ def test_where_the_last_worker_is_lost_it_is_told(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(sharding, "ALONE", 1.0)
     with (
         scheduler(1, tmp_path) as address,
-        scheduled(address, Ending, HashingEmbedder()) as encode,
+        scheduled(address, Ending, "", HashingEmbedder()) as encode,
         pytest.raises(CorpusError, match=f"The scheduler {address} has lost all its workers"),
     ):
         list(encode(LOTS, Silent()))
@@ -174,10 +174,10 @@ def test_a_scheduler_without_workers_and_one_that_is_not_there(tmp_path: Path, m
     monkeypatch.setattr(sharding, "PATIENCE", 1.0)
     with scheduler(0, tmp_path) as address:
         without = pytest.raises(CorpusError, match=f"has no workers: start some with dask worker {address}")
-        with without, scheduled(address, HashingEmbedder, HashingEmbedder()):
+        with without, scheduled(address, Named, "", HashingEmbedder()):
             pass
     gone = pytest.raises(CorpusError, match=f"The scheduler {address} cannot be reached")
-    with gone, scheduled(address, HashingEmbedder, HashingEmbedder()):
+    with gone, scheduled(address, Named, "", HashingEmbedder()):
         pass
 
 
@@ -185,7 +185,7 @@ def test_without_dask_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sharding, "find_spec", lambda name: None)
     with (
         pytest.raises(ConfigError, match=r"pip install 'zantara-stream\[cluster\]'"),
-        processes(2, HashingEmbedder, HashingEmbedder()),
+        processes(2, Named, "", HashingEmbedder()),
     ):
         pass
 
@@ -209,7 +209,7 @@ def test_a_build_by_two_processes_is_the_same_as_by_one(
 
 def test_the_real_model_gives_the_same_vectors_in_another_process(real_embedder: SentenceTransformerEmbedder) -> None:
     """With fewer threads there than here; what is kept of a vector are 16 bits a number."""
-    with processes(2, SentenceTransformerEmbedder, real_embedder) as encode:
+    with processes(2, SentenceTransformerEmbedder, "", real_embedder) as encode:
         for rows, texts in zip(encode(LOTS[:3], Silent()), LOTS, strict=False):
             np.testing.assert_array_equal(rows.astype(np.float16), real_embedder.encode(texts).astype(np.float16))
 

@@ -172,15 +172,15 @@ def _shared(
     options: argparse.Namespace, settings: Settings, embedder: Embedder
 ) -> AbstractContextManager[Encode | None]:
     """What embeds in other processes, if that is asked for."""
-    load = partial(SentenceTransformerEmbedder, settings.embedding_model)
+    model = SentenceTransformerEmbedder, settings.embedding_model, embedder
     if options.workers:
         from .sharding import processes
 
-        return processes(options.workers, load, embedder)
+        return processes(options.workers, *model)
     if options.scheduler:
         from .sharding import scheduled
 
-        return scheduled(options.scheduler, load, embedder)
+        return scheduled(options.scheduler, *model)
     return nullcontext()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +32,7 @@ ALONE = 60.0  # seconds without any worker, until that is given up
 AHEAD = 2  # lots a worker that are under way: one is embedded while the next is sent
 RETRIES = 2  # of a lot whose worker is lost or breaks
 
-Load = Callable[[], Embedder]  # the embedder, anew in each process; it is pickled
+Load = Callable[[str], Embedder]  # by a setting; the workers import it by its name
 Client = Any  # distributed's, and its futures: its types are in parts its own only
 Future = Any
 
@@ -42,15 +41,19 @@ Future = Any
 class Wanted:
     """What a worker must embed with, so that the index is the same: how to load it, and what it must be."""
 
-    pickled: bytes  # of a `Load`
+    load: Load
+    setting: str
     version: str  # of this package
     name: str
     sha256: str
 
 
 @contextmanager
-def processes(count: int, load: Load, embedder: Embedder) -> Iterator[Encode]:
-    """So many processes of this machine, which share its cores. Raises `ConfigError` and `CorpusError`."""
+def processes(count: int, load: Load, setting: str, embedder: Embedder) -> Iterator[Encode]:
+    """So many processes of this machine, which share its cores; `load(setting)` is the embedder there.
+
+    Raises `ConfigError` and `CorpusError`.
+    """
     _installed()
     import dask
     from distributed import Client, LocalCluster
@@ -73,7 +76,7 @@ def processes(count: int, load: Load, embedder: Embedder) -> Iterator[Encode]:
     except (OSError, RuntimeError, TimeoutError) as error:
         raise CorpusError(f"{count} processes could not be started ({_told(error)}).") from error
     with cluster, Client(cluster, timeout=PATIENCE, set_as_default=False) as client:  # type: ignore[no-untyped-call]
-        yield _shared(client, count, load, embedder, STARTING)
+        yield _shared(client, count, STARTING, Wanted(load, setting, __version__, embedder.name, embedder.sha256))
 
 
 @contextmanager
@@ -88,8 +91,8 @@ def _interrupts_held() -> Iterator[None]:
 
 
 @contextmanager
-def scheduled(address: str, load: Load, embedder: Embedder) -> Iterator[Encode]:
-    """The workers of the scheduler at an address. Raises `ConfigError` and `CorpusError`."""
+def scheduled(address: str, load: Load, setting: str, embedder: Embedder) -> Iterator[Encode]:
+    """The workers of the scheduler at an address, likewise. Raises `ConfigError` and `CorpusError`."""
     _installed()
     from distributed import Client
 
@@ -98,7 +101,7 @@ def scheduled(address: str, load: Load, embedder: Embedder) -> Iterator[Encode]:
     except (OSError, ValueError) as error:
         raise CorpusError(f"The scheduler {address} cannot be reached ({_told(error)}).") from error
     with client:
-        yield _shared(client, 1, load, embedder, PATIENCE)
+        yield _shared(client, 1, PATIENCE, Wanted(load, setting, __version__, embedder.name, embedder.sha256))
 
 
 def _installed() -> None:
@@ -108,7 +111,7 @@ def _installed() -> None:
         )
 
 
-def _shared(client: Client, count: int, load: Load, embedder: Embedder, patience: float) -> Encode:
+def _shared(client: Client, count: int, patience: float, wanted: Wanted) -> Encode:
     """Have the workers load their embedder, hold it against ours, and let them embed."""
     try:
         client.wait_for_workers(count, timeout=patience)
@@ -117,7 +120,6 @@ def _shared(client: Client, count: int, load: Load, embedder: Embedder, patience
             f"The scheduler {client.scheduler.address} has no workers: start some with "
             f"dask worker {client.scheduler.address}"
         ) from error
-    wanted = Wanted(pickle.dumps(load), __version__, embedder.name, embedder.sha256)
     for worker, problem in client.run(_prepared, wanted, on_error="return").items():
         if problem is not None:
             raise CorpusError(f"The worker {worker} cannot embed for this build: {_told(problem)}.")
@@ -181,9 +183,8 @@ class _OtherwiseError(Exception):
 
 
 @cache
-def _loaded(pickled: bytes) -> Embedder:
-    load: Load = pickle.loads(pickled)
-    return load()
+def _loaded(load: Load, setting: str) -> Embedder:
+    return load(setting)
 
 
 def _prepared(wanted: Wanted) -> None:
@@ -194,7 +195,7 @@ def _prepared(wanted: Wanted) -> None:
 def _embedder(wanted: Wanted) -> Embedder:
     if wanted.version != __version__:
         raise _OtherwiseError(f"it has version {__version__} of this package, the build is of {wanted.version}")
-    embedder = _loaded(wanted.pickled)
+    embedder = _loaded(wanted.load, wanted.setting)
     if embedder.sha256 != wanted.sha256:
         raise _OtherwiseError(
             f"it has the model {embedder.name} ({embedder.sha256[:12]}…), "
