@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -431,7 +430,18 @@ def test_a_pointer_that_is_damaged_is_named(lite: Milvus, documents: Path, comma
         Build.open(current_build(out), HashingEmbedder.load, lite.url)
     with pytest.raises(IndexUnavailable, match=r"vectors\.milvus\.json cannot be read"):
         Pointer.load(current_build(out))
-    shutil.rmtree(out)
+
+
+def test_a_damaged_build_is_in_nobody_s_way(
+    lite: Milvus, documents: Path, command: Command, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(documents, vectors=lite.url) == WELL
+    damaged = current_build(out)
+    (damaged / POINTER).write_text("{")
+    for _ in range(BUILDS_KEPT + 1):
+        assert command(documents, "--full", vectors=lite.url) == WELL
+    assert not damaged.exists()
+    assert "whatever it names is left where it is" in capsys.readouterr().err
 
 
 def test_a_credential_says_where_the_vectors_are(tmp_path: Path, documents: Path) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,17 +56,20 @@ class InMilvus:
         if not self._milvus.call("has_collection", self._alias):
             return
         current = self._milvus.call("describe_alias", self._alias)["collection_name"]
-        own = {pointer.collection for folder in build_folders(self._index) if (pointer := Pointer.load(folder))}
-        if current not in own:
+        if current not in {self._named(folder.name) for folder in build_folders(self._index)}:
             raise CorpusError(
                 f"In Milvus at {self._milvus.name}, {self._alias} leads to {current}, which is no build of "
                 f"{self._index}: where that is of another index, name a database of its own in ZANTARA_VECTORS, "
                 "or call this folder otherwise; where it is a rest, drop the alias and its collection."
             )
 
+    def _named(self, build: str) -> str:
+        """The collection of a build."""
+        return f"{self._alias}_{re.sub(r'[^A-Za-z0-9]', '_', build)}"
+
     def write(self, folder: Path, build: str, vectors: Vectors, levels: Sequence[int]) -> Written:
         """Make the build's collection. A row and an access level a passage."""
-        collection = f"{self._alias}_{re.sub(r'[^A-Za-z0-9]', '_', build)}"
+        collection = self._named(build)
         pointer = Pointer(collection, len(vectors), _sha256([vectors]), self._milvus.name)
         pointer.save(folder)  # first, so that whatever becomes of the build, its collection is found
         self._milvus.call("create_collection", collection, schema=_schema(vectors.shape[1]))
@@ -103,10 +107,17 @@ class InMilvus:
 
     def _release(self, current: Path) -> None:
         spared = {current.name, Manifest.load(current).previous}
-        for folder in build_folders(self._index):
-            pointer = Pointer.load(folder)
-            if pointer is not None and folder.name not in spared:
+        for folder, pointer in self._pointers():
+            if folder.name not in spared:
                 self._milvus.call("release_collection", pointer.collection)
+
+    def _pointers(self) -> Iterator[tuple[Path, Pointer]]:
+        """The builds that have their vectors here; one that is damaged cannot say."""
+        for folder in build_folders(self._index):
+            with suppress(IndexUnavailable):
+                pointer = Pointer.load(folder)
+                if pointer is not None:
+                    yield folder, pointer
 
     def remove(self, folder: Path) -> None:
         """Drop the collection of that build, or of a draft of one."""

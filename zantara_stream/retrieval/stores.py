@@ -45,7 +45,11 @@ def forgetting(store: VectorStore, tell: Callable[[str], object]) -> Callable[[P
     """What has a folder's vectors removed from the store; of those that it cannot reach any more, `tell` hears."""
 
     def forget(folder: Path) -> None:
-        pointer = Pointer.load(folder)
+        try:
+            pointer = Pointer.load(folder)
+        except IndexUnavailable as error:
+            tell(f"{error}; whatever it names is left where it is")
+            return
         if pointer is not None and isinstance(store, InFiles):
             tell(f"{pointer.collection} is left in Milvus at {pointer.milvus}, which is no longer used: drop it there")
         store.remove(folder)
