@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -345,11 +346,17 @@ def test_addresses(
         def list_collections(self, timeout: float) -> list[str]:
             return []
 
+        def close(self) -> None:
+            asked.append("closed")
+
     monkeypatch.setattr("zantara_stream.retrieval.milvus_connection.MilvusClient", Client)
     connection = MilvusConnection(address)
     assert connection.call("list_collections") == []
     assert asked == [(place, token, database)]
     assert connection.name == name
+    del connection
+    gc.collect()
+    assert asked[1:] == ["closed"], "with its last user"
 
 
 @pytest.fixture

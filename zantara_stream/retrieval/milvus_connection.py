@@ -8,8 +8,10 @@ With `milvus+https` it is encrypted. A password without a user is a token.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from weakref import finalize
 
 from grpc import RpcError
 from pymilvus import MilvusClient, MilvusException
@@ -34,6 +36,7 @@ class MilvusConnection:
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         self._token = f"{user}:{password}" if user else password
         self._client: MilvusClient | None = None
+        self._end: Callable[[], object] = lambda: None
         self.name = f"{host}:{parts.port or PORT}" + (f"/{self._database}" if self._database else "")
 
     def call(self, method: str, *arguments: Any, timeout: float = TIMEOUT, **options: Any) -> Any:
@@ -46,6 +49,7 @@ class MilvusConnection:
                 self._client = MilvusClient(
                     self._place, token=self._token, db_name=self._database, timeout=TIMEOUT, dedicated=True
                 )
+                self._end = finalize(self, self._client.close)  # with the last build that asks it, at the latest
             return getattr(self._client, method)(*arguments, timeout=timeout, **options)
         except (MilvusException, RpcError) as error:  # the client lets some of the latter through
             told = " ".join(str(getattr(error, "message", error)).split())[:200]
@@ -56,6 +60,5 @@ class MilvusConnection:
 
     def close(self) -> None:
         """Let go of the connection; the next call makes another."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        self._end()
+        self._client = None
