@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import Iterator, Mapping
@@ -147,13 +146,6 @@ def _any(shown: str) -> str:
     if re.fullmatch(_ID, shown):
         return r"[\w-]{22}"
     return r"[\w-]+" if len(shown) == 16 or "T" in shown else r"\d+(?:\.\d+)?"
-
-
-def free_port() -> int:
-    """One on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def node() -> str:

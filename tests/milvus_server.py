@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from ports import free_port
 from pymilvus import MilvusClient, MilvusException
 
 PATIENCE = 60.0  # seconds until it must answer; what it imports takes seconds where much runs beside it
@@ -41,7 +42,7 @@ class Milvus:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port()
         place = ["--data-dir", str(self.folder / "data"), "--host", "127.0.0.1", "--port", str(self.port)]
         with (self.folder / "log").open("ab") as log:
             command = [sys.executable, "-W", "ignore", "-m", "milvus_lite", "server", *place]
@@ -90,12 +91,6 @@ class Milvus:
             return ""
         finally:
             client.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @contextmanager

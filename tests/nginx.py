@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 PATIENCE = 20.0  # seconds until it must listen
 NGINX = "/usr/sbin/nginx"
@@ -44,7 +44,7 @@ async def nginx(
     if not shutil.which(NGINX):
         assert not os.environ.get("CI"), "nginx is missing in CI; make test-services installs it"
         pytest.skip("needs nginx: make test-services")
-    port = _free_port()
+    port = free_port()
     _configure(folder, port=port, upstream=upstream, location=location, server=server, outside=outside)
     process = await asyncio.create_subprocess_exec(
         NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), stdout=DEVNULL, stderr=PIPE
@@ -62,12 +62,6 @@ def _configure(folder: Path, **places: str | int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(_CONFIGURATION.format(folder=folder, user=user, **places), encoding="utf-8")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _listening(process: asyncio.subprocess.Process, port: int) -> None:

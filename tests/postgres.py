@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from ports import free_port
 from sqlalchemy import text
 
 from zantara_stream.people.store import Store
@@ -78,7 +78,7 @@ def cluster(folder: Path, found: Path) -> Iterator[Cluster]:
         data,
     ]
     subprocess.run(make, check=True, capture_output=True, user=user, cwd="/", timeout=PATIENCE)
-    port = _free_port()
+    port = free_port()
     options = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
     settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
@@ -92,12 +92,6 @@ def cluster(folder: Path, found: Path) -> Iterator[Cluster]:
         finally:
             server.terminate()
             server.wait(PATIENCE)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(made: Cluster, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -25,7 +25,6 @@ from examples import (
     blocks,
     console,
     example,
-    free_port,
     in_node,
     node,
     read_by,
@@ -33,6 +32,7 @@ from examples import (
     terminal,
 )
 from nginx import BUFFERING, PLAIN, nginx
+from ports import free_port
 from server import EVENT_STREAM, PAGE, STREAM, Reader, Server, never, serving, starting
 from tokens_made import SECRET, token
 

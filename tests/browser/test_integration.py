@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from examples import PUBLIC, SERVER, blocks, example, free_port, in_node, node, terminal
+from examples import PUBLIC, SERVER, blocks, example, in_node, node, terminal
 from nginx import PLAIN, nginx
 from playwright.async_api import Browser, ConsoleMessage, Page, expect
+from ports import free_port
 from server import Server, never, serving
 from tokens_made import SECRET, token
 

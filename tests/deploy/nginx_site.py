@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from deploy.proxied import DEPLOY, Site, certify, free_port, put
+from deploy.proxied import DEPLOY, Site, certify, put
 from nginx import nginx
+from ports import free_port
 
 SHIPPED = (DEPLOY / "nginx" / "zantara-stream.conf").read_text(encoding="utf-8")
 SEVERAL = (DEPLOY / "nginx" / "several.conf").read_text(encoding="utf-8")

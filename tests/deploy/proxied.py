@@ -6,7 +6,6 @@ import asyncio
 import datetime
 import ipaddress
 import re
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -41,13 +40,6 @@ def put(text: str, changes: Mapping[str, str]) -> str:
         assert text.count(shown) == 1, f"{shown!r} is there {text.count(shown)} times"
         text = text.replace(shown, real)
     return text
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def certify(folder: Path) -> tuple[Path, Path]:

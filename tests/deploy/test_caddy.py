@@ -22,10 +22,10 @@ from deploy.proxied import (
     answered_away,
     asked,
     certify,
-    free_port,
     killed_and_back,
     put,
 )
+from ports import free_port
 from server import CHAT, PAGE, serving, starting
 
 from zantara_stream.config import DEFAULT_ORIGINS

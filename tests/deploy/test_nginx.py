@@ -15,9 +15,9 @@ from deploy.proxied import (
     Mirror,
     answered_away,
     asked,
-    free_port,
     killed_and_back,
 )
+from ports import free_port
 from server import CHAT, PAGE, STREAM, serving, starting
 
 from zantara_stream.config import DEFAULT_ORIGINS, Settings

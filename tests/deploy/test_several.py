@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 from aiohttp import ClientSession
-from deploy.proxied import DEPLOY, free_port
+from deploy.proxied import DEPLOY
 from nginx import nginx
+from ports import free_port
 from redis_server import redis_server, shared
 from server import CHAT, EVENT_STREAM, QUESTION, STREAM, serving
 

@@ -21,7 +21,7 @@ from .building import build as build
 from .builds import Forget, roll_back, sole_writer
 from .embedding import Embedder, SentenceTransformerEmbedder, checked_weights, load_encoder, model_name
 from .inspection import Models, listed, verified
-from .manifest import BUILDS, FORMAT, Manifest, check, current_build
+from .manifest import FORMAT, Manifest, check, current_build
 from .reading import fingerprint, read_folder
 from .splitting import PASSAGE_SIZE
 from .stores import configured_store, forgetting, open_vectors
@@ -128,7 +128,7 @@ def _roll_back(out: Path, name: str, settings: Settings) -> int:
     store = configured_store(settings.vectors, out)
     with sole_writer(out, _forget(store)), tqdm(desc="Checksums", unit="B", unit_scale=True) as bar:
         manifest = roll_back(out, name, bar.update, partial(open_vectors, address=settings.vectors))
-        store.switch(out / BUILDS / manifest.build)
+        store.switch(current_build(out))
     print(f"{out}: build {manifest.build} of {manifest.created} is served again, no longer {before}")
     if manifest.model != model_name(settings.embedding_model):
         print(f"It is of another model: set ZANTARA_EMBEDDING_MODEL={manifest.model} to serve it", file=sys.stderr)
@@ -142,7 +142,7 @@ def _build(options: argparse.Namespace, out: Path, settings: Settings) -> int:
         digest = fingerprint(options.documents, __version__, FORMAT, PASSAGE_SIZE, store.kind, weights)
         manifest = None if options.full else up_to_date(out, digest, settings.vectors)
         if manifest is not None:
-            store.switch(out / BUILDS / manifest.build)
+            store.switch(current_build(out))
             _conclude(out, manifest, "up to date")
         else:
             built = _write(options, out, settings, digest, store)

@@ -18,7 +18,7 @@ from .documents import Document
 from .embedding import Embedder
 from .embedding_cache import KEY, compact, drop_unused, prefixes
 from .lexical import LexicalIndex
-from .manifest import BUILDS, CORPUS, ENCODER, FILES, FORMAT, KEYS, LEXICAL, Manifest, checksums, make_current
+from .manifest import CORPUS, ENCODER, FILES, FORMAT, KEYS, LEXICAL, Manifest, checksums, current_build, make_current
 from .passages import Passage, embedded_text, indexed_text
 from .query_encoder import take_over_encoder
 from .reading import Reading
@@ -154,7 +154,7 @@ def _describe(
 
 def _tidy(out: Path, embedder: Embedder, way: Way) -> None:
     try:
-        way.store.switch(out / BUILDS / current_name(out))
+        way.store.switch(current_build(out))
         prune(out, forgetting(way.store, way.announce))
         _tidy_caches(out, embedder, way.full)
     except (OSError, IndexUnavailable) as error:  # the build is made and served all the same

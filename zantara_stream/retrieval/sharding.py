@@ -47,6 +47,11 @@ class Wanted:
     name: str
     sha256: str
 
+    @classmethod
+    def of(cls, load: Load, setting: str, embedder: Embedder) -> Wanted:
+        """What `load(setting)` must give, by the embedder that is here."""
+        return cls(load, setting, __version__, embedder.name, embedder.sha256)
+
 
 @contextmanager
 def processes(count: int, load: Load, setting: str, embedder: Embedder) -> Iterator[Encode]:
@@ -76,7 +81,7 @@ def processes(count: int, load: Load, setting: str, embedder: Embedder) -> Itera
     except (OSError, RuntimeError, TimeoutError) as error:
         raise CorpusError(f"{count} processes could not be started ({_told(error)}).") from error
     with cluster, Client(cluster, timeout=PATIENCE, set_as_default=False) as client:  # type: ignore[no-untyped-call]
-        yield _shared(client, count, STARTING, Wanted(load, setting, __version__, embedder.name, embedder.sha256))
+        yield _shared(client, count, STARTING, Wanted.of(load, setting, embedder))
 
 
 @contextmanager
@@ -101,7 +106,7 @@ def scheduled(address: str, load: Load, setting: str, embedder: Embedder) -> Ite
     except (OSError, ValueError) as error:
         raise CorpusError(f"The scheduler {address} cannot be reached ({_told(error)}).") from error
     with client:
-        yield _shared(client, 1, PATIENCE, Wanted(load, setting, __version__, embedder.name, embedder.sha256))
+        yield _shared(client, 1, PATIENCE, Wanted.of(load, setting, embedder))
 
 
 def _installed() -> None:
