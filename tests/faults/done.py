@@ -23,7 +23,7 @@ async def done(scenario: Scenario, folder: Path, index: Path) -> None:
         assert not os.environ.get("CI"), f"needs {what}"
         pytest.skip(f"needs {what}")
     outcome = await scenario(folder / "node", index, ALL[scenario][0])
-    assert outcome.problems == []
+    assert not outcome.problems, "\n".join(outcome.problems)
     errors = complaints(folder)
     assert "internal error" not in errors
     assert "never retrieved" not in errors

@@ -356,7 +356,7 @@ async def halved(folder: Path, index: Path, size: int) -> Outcome:
         await asyncio.gather(*tasks)
         h.readers += halves
         outcome = h.check(Outcome("6", "readers at half the rate", 1, size + 1))
-        outcome.need(lagging == size, f"{lagging} lagged when the answer was complete")
+        outcome.need_in_time(lagging == size, f"{lagging} lagged when the answer was complete")
         once = sum(len(half.received) == 1 for half in halves)
         outcome.need(once == size, f"{once} needed only one connection")
         outcome.notes = undoubled(outcome, other, alone)
