@@ -13,6 +13,7 @@ from pathlib import Path
 from .config import Settings, load_settings, variable
 from .errors import ZantaraError
 from .logs import configure
+from .loop import fastest
 from .supervisor import Supervisor, take_credentials
 
 WELL, FAILED, PARTLY = 0, 1, 3
@@ -86,7 +87,8 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
     from .serving import serve
 
     inspect(settings.index, settings.embedding_model)
-    asyncio.run(serve(settings, lambda line: print(line, flush=True), Supervisor(os.environ)))
+    with asyncio.Runner(loop_factory=fastest) as runner:
+        runner.run(serve(settings, lambda line: print(line, flush=True), Supervisor(os.environ)))
     return WELL
 
 

@@ -6,10 +6,12 @@ the first event counts as a rise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
+
+from .tally import Tally
 
 EXPOSITION_TYPE = CONTENT_TYPE_LATEST
 
@@ -39,14 +41,13 @@ REQUESTS = _counter(
     ("new", "resume", "join", "refused"),
 )
 FIRST_CHUNK = Histogram("zantara_time_to_first_chunk_seconds", "From the question to its first text", buckets=_WAITING)
-CHUNK_GAP = Histogram(
-    "zantara_chunk_gap_seconds",
-    "Between two chunks of text of one answer",
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+CHUNKS = Tally(
+    ("zantara_chunks", "Chunks of text that were recorded"),
+    ("zantara_chunk_gap_seconds", "Between two chunks of text of one answer"),
+    (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
 ANSWER_DURATION = Histogram("zantara_answer_duration_seconds", "From the question to its answer's end", buckets=_LONG)
 CONNECTION_DURATION = Histogram("zantara_connection_duration_seconds", "How long a stream was open", buckets=_LONG)
-CHUNKS = Counter("zantara_chunks_total", "Chunks of text that were recorded")
 REPLAYED_CHUNKS = Counter("zantara_replayed_chunks_total", "Chunks of text that readers got after they had come back")
 END, LEFT, STUCK, BROKEN_OFF = "end", "left", "write_deadline", "broken_off"
 DISCONNECTS = _counter(
@@ -113,12 +114,17 @@ def exposition() -> bytes:
 def metrics_table() -> str:
     """What is ours of it, as the Markdown table that docs/metrics.md shows."""
     rows = ["| metric | type | labels | what it is |", "|---|---|---|---|"]
-    for metric in _ours():
-        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-        total = "_total" if isinstance(metric, Counter) else ""
-        rows.append(f"| `{metric._name}{total}` | {metric._type} | {labels} | {metric._documentation} |")
+    for kind, name, meaning, labels in _ours():
+        total = "_total" if kind == "counter" else ""
+        rows.append(f"| `{name}{total}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {meaning} |")
     return "\n".join(rows)
 
 
-def _ours() -> list[MetricWrapperBase]:
-    return [metric for metric in globals().values() if isinstance(metric, MetricWrapperBase)]
+def _ours() -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+    """The type, the name, the meaning and the labels of each."""
+    for metric in globals().values():
+        if isinstance(metric, MetricWrapperBase):
+            yield metric._type, metric._name, metric._documentation, metric._labelnames
+        elif isinstance(metric, Tally):
+            for kind, name, meaning in metric.families:
+                yield kind, name, meaning, ()

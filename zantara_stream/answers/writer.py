@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 
-from ..metrics import CHUNK_GAP, CHUNKS, FENCED, FIRST_CHUNK
+from ..metrics import CHUNKS, FENCED, FIRST_CHUNK
 from .events import CLOSED, ORDER, WRITING, Event, Stamp, Text, encode
 from .fold import fold, snapshot
 from .journal import Fenced, Journal, Lease, Lost
@@ -125,12 +125,12 @@ class Writer:
         return Stamp(self._log.answer, self._offset, self._chunks, timestamp, elapsed, self._first_chunk)
 
     def _measure(self, elapsed: float) -> None:
-        CHUNKS.inc()
+        CHUNKS.came()
         if self._first_chunk is None:
             self._first_chunk = elapsed
             FIRST_CHUNK.observe(elapsed)
         elif self._last_chunk is not None:
-            CHUNK_GAP.observe(elapsed - self._last_chunk)
+            CHUNKS.observe(elapsed - self._last_chunk)
         self._last_chunk = elapsed
 
     def _compact(self) -> None:

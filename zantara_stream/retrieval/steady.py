@@ -15,6 +15,8 @@ from .library import Library
 
 SWITCH_INTERVAL = 0.001  # seconds that a searching thread keeps the interpreter while the event loop waits for it
 
+YOUNG = 50_000  # objects that are made until those are looked through that were made since, many of them in flight
+
 
 @asynccontextmanager
 async def steady(library: Library) -> AsyncIterator[None]:
@@ -22,14 +24,16 @@ async def steady(library: Library) -> AsyncIterator[None]:
 
     A full one goes through all that was ever imported, and nothing else runs meanwhile: 50 ms and more.
     """
-    before = sys.getswitchinterval()
+    before, threshold = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.set_threshold(YOUNG, *threshold[1:])
     freezing = asyncio.create_task(_freeze(library))
     try:
         yield
     finally:
         freezing.cancel()
         gc.unfreeze()
+        gc.set_threshold(*threshold)
         sys.setswitchinterval(before)
 
 
