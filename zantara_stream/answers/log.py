@@ -20,12 +20,14 @@ class Cursor:
     """A reader's place in a log.
 
     `wait` returns when there is something to `read`, when nothing will follow, or when `nudge` was
-    called; it never returns events itself.
+    called; it never returns events itself. `on_news` is called instead where a reader sets it, and may
+    read at once.
     """
 
     def __init__(self, log: EventLog, offset: int) -> None:
         self._log = log
         self.offset = offset
+        self.on_news = self.nudge
         self._wakeup: asyncio.Future[None] | None = None
 
     def read(self) -> bytes:
@@ -34,13 +36,18 @@ class Cursor:
         return data
 
     @property
+    def behind(self) -> bool:
+        """Whether there is something to read."""
+        return self.offset < self._log.tail
+
+    @property
     def exhausted(self) -> bool:
         """Whether nothing will ever follow."""
         return self._log.over and self.offset >= self._log.tail
 
     async def wait(self) -> None:
         """Sleep until the log has more for this cursor, is over, or somebody nudges."""
-        if self.offset < self._log.tail or self._log.over:
+        if self.behind or self._log.over:
             return
         self._wakeup = asyncio.get_running_loop().create_future()
         try:
@@ -148,7 +155,7 @@ class EventLog:
     def _wake(self) -> None:
         self._wake_due = False
         for cursor in self._cursors:
-            cursor.nudge()
+            cursor.on_news()
 
     @contextmanager
     def follow(self, offset: int = 0) -> Iterator[Cursor]:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +44,11 @@ _LEFT_OUT = {
     "citations": "%s does not take search_result blocks: its answers are cited by markers",
     "schema": "%s does not take a schema for what it writes: it is asked for JSON in words",
 }
+# An event that is text and nothing else, if none of it is escaped: then it is what it says.
+_TEXT = re.compile(
+    rb'data: ?\{"type": ?"content_block_delta", ?"index": ?[0-9]+, ?"delta": ?\{"type": ?"text_delta", ?'
+    rb'"text": ?"([^"\\\x00-\x1f]*)"\} *\} *\r?'
+)
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)  # no JSON, or none of the API's shape
 
 
@@ -206,10 +211,15 @@ async def _parts(
         async with AsyncExitStack() as stack:
             response = await begin(stack)
             begun = True
-            async for event in _events(response.iter_bytes()):
-                if event.get("type") == "content_block_delta":
+            async for event in _events(_bytes(response)):
+                if isinstance(event, str):
                     heard()
-                for part in message.take(event):
+                    parts = message.text(event)
+                else:
+                    if event.get("type") == "content_block_delta":
+                        heard()
+                    parts = message.take(event)
+                for part in parts:
                     yield part
         finish = message.finish()
     except (anthropic.APIError, httpx2.HTTPError, OSError, ModelError, *_UNREADABLE) as error:
@@ -229,13 +239,25 @@ def _thinking(model: str, most: int) -> dict[str, Any]:
     return {"max_tokens": most + THINKING_TOKENS - MAX_TOKENS if "-5-5" in model else most}
 
 
-async def _events(pieces: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
-    """The JSON of each event. Split by bytes: a line separator inside a text must not break its line."""
+def _bytes(response: Any) -> AsyncIterable[bytes]:
+    """The bytes of the response as they come: past what the SDK has for those that are packed, unless this one is."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        return cast(AsyncIterable[bytes], response.iter_bytes())
+    return cast(AsyncIterable[bytes], response.http_response.stream)
+
+
+async def _events(pieces: AsyncIterable[bytes]) -> AsyncIterator[dict[str, Any] | str]:
+    """The JSON of each event; of one that is text without escapes, which most are, only that text.
+
+    Split by bytes: a line separator inside a text must not break its line.
+    """
     rest = b""
     async for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
-            if line.startswith(b"data:") and line.rstrip() != b"data: [DONE]":
+            if text := _TEXT.fullmatch(line):
+                yield text[1].decode()
+            elif line.startswith(b"data:") and line.rstrip() != b"data: [DONE]":
                 yield json.loads(line[5:])
 
 

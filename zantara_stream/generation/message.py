@@ -5,7 +5,7 @@ https://docs.anthropic.com/en/docs/build-with-claude/streaming
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..errors import ModelRefused
@@ -34,18 +34,17 @@ class Text:
         self.length = len(written)
         self._seam = Seam(written, shown=shown)
 
-    def take(self, text: str) -> Iterator[Part]:
+    def take(self, text: str) -> Iterable[Part]:
         """What is new of the text that has come."""
-        yield from self._new(self._seam.take(text))
+        return self._new(self._seam.take(text))
 
-    def finish(self) -> Iterator[Part]:
+    def finish(self) -> Iterable[Part]:
         """What was held back."""
-        yield from self._new(self._seam.finish())
+        return self._new(self._seam.finish())
 
-    def _new(self, text: str) -> Iterator[Part]:
-        if text:
-            self.length += len(text)
-            yield text
+    def _new(self, text: str) -> Iterable[Part]:
+        self.length += len(text)
+        return (text,) if text else ()
 
 
 class MarkedText(Text):
@@ -62,11 +61,11 @@ class MarkedText(Text):
         self._read = 0  # characters that have come, without markers
         self._waiting: list[tuple[Marker, int]] = []  # with how much had been read before each
 
-    def take(self, text: str) -> Iterator[Part]:
+    def take(self, text: str) -> Iterable[Part]:
         """What is new of the text that has come, without markers, and their quotes."""
-        yield from self._pieces(self._markers.take(text))
+        return self._pieces(self._markers.take(text))
 
-    def finish(self) -> Iterator[Part]:
+    def finish(self) -> Iterable[Part]:
         """What was held back."""
         yield from self._pieces(self._markers.finish())
         yield from super().finish()
@@ -82,9 +81,9 @@ class MarkedText(Text):
             if not self._seam.holds:
                 yield from self._quotes()
 
-    def _new(self, text: str) -> Iterator[Part]:
+    def _new(self, text: str) -> Iterable[Part]:
         self._statements.add(text)
-        yield from super()._new(text)
+        return super()._new(text)
 
     def _quotes(self) -> Iterator[Part]:
         waiting, self._waiting = self._waiting, []
@@ -131,12 +130,18 @@ class Message:
             case "error":
                 raise failure(event)
 
-    def _delta(self, delta: Mapping[str, Any]) -> Iterator[Part]:
-        self._size += len(str(delta.get("text") or delta.get("thinking") or "").encode(errors="replace"))
+    def text(self, text: str) -> Iterable[Part]:
+        """The parts that a piece of text brings."""
+        self._size += len(text.encode(errors="replace"))
+        return self._text.take(text)
+
+    def _delta(self, delta: Mapping[str, Any]) -> Iterable[Part]:
         if delta["type"] == "text_delta":
-            yield from self._text.take(delta["text"])
-        elif delta["type"] == "citations_delta":
+            return self.text(delta["text"])
+        self._size += len(str(delta.get("thinking") or "").encode(errors="replace"))
+        if delta["type"] == "citations_delta":
             self._cited.append(delta["citation"])
+        return ()
 
     def _quotes(self) -> Iterator[Part]:
         cited, self._cited = self._cited, []

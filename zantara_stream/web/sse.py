@@ -15,11 +15,12 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from aiohttp import web
+from aiohttp.hdrs import TRANSFER_ENCODING
 from aiohttp_sse import EventSourceResponse
 
 from ..answers.answer import Answer
 from ..answers.events import frame, last_sequence
-from ..answers.log import Cursor
+from ..answers.log import SLICE, Cursor
 from ..errors import AnswerExpired, Crowded, HandedOver, Overloaded, RequestError
 from ..metrics import (
     BROKEN_OFF,
@@ -91,6 +92,7 @@ class Connection:
         self.cursor = cursor
         self._response = response
         self._transport = transport
+        self._chunked = response.headers.get(TRANSFER_ENCODING) == "chunked"  # not for a peer that speaks HTTP/1.0
         self._last_write = time.monotonic()
         self._writing_since: float | None = None
         self._ping_due = False
@@ -100,6 +102,7 @@ class Connection:
     async def run(self, first: bytes) -> None:
         """Write `first` and then the log, until it closes or the reader goes."""
         await self._write(first + self.cursor.read())
+        self.cursor.on_news = self._pass_on
         while not self.cursor.exhausted:
             await self.cursor.wait()
             data = self.cursor.read()
@@ -114,6 +117,18 @@ class Connection:
             await self._response.write(data)
         finally:
             self._writing_since = None
+
+    def _pass_on(self) -> None:
+        """Write what is new at once, without waking anybody, unless the reader lags or it was the last."""
+        if self._writing_since is not None or self._transport.get_write_buffer_size() >= SLICE:
+            self.cursor.nudge()
+            return
+        data = self.cursor.read()
+        if data and not self._transport.is_closing():
+            self._last_write = time.monotonic()
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        if self.cursor.behind or self.cursor.exhausted:
+            self.cursor.nudge()
 
     def sweep(self, now: float, silence: float) -> None:
         """Ask for a heartbeat after `silence` seconds without a write; abort one that is stuck."""
