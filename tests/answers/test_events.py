@@ -242,7 +242,7 @@ def test_a_snapshot_is_told_from_the_events() -> None:
 
 
 def test_the_last_number_is_that_of_the_last_text_whatever_follows_it() -> None:
-    texts = [encode(Text("x"), replace(STAMP, offset=place, sequence=place)) for place in (1, 2)]
+    texts = [encode(Text("x"), STAMP._replace(offset=place, sequence=place)) for place in (1, 2)]
     cited, listed = encode(CITATION, STAMP), encode(Sources((SOURCE,)), STAMP)
     assert [last_sequence(blocks) for blocks in ([], [cited], texts, [*texts, cited, listed])] == [0, 0, 2, 2]
     assert last_sequence([snapshot(ANSWER, 7, Folded(chunks=5)), cited]) == 5

@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..sqlite_file import make, write_ahead
 from .database_schema import APPLICATION, OWNERS, READS, SCHEMA, VERSION
@@ -33,8 +34,7 @@ _LEASED = "(answer, token) IN (SELECT json_extract(value, '$[0]'), json_extract(
 _NOWHERE = 2**63 - 1  # behind every place
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """An event to be appended."""
 
     lease: Lease

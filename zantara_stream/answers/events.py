@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,7 @@ ORDER: dict[tuple[str, type], str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):  # made for each event: a frozen dataclass takes four times as long
     """What the log knows of an event at the moment it is appended."""
 
     answer: str
@@ -135,9 +134,12 @@ def split(wire: bytes) -> Iterator[tuple[str, int, bytes]]:
         yield answer, int(offset), part + b"\n\n"
 
 
+_TERMINAL = (b'{"done":', b'{"error":')
+
+
 def closes(block: bytes) -> bool:
     """Whether the block is a terminal event: `done` or `error` is the first thing that it says."""
-    return _data(block).startswith((b'{"done":', b'{"error":'))
+    return block.startswith(_TERMINAL, block.index(b"data: ") + 6)
 
 
 def last_sequence(blocks: Sequence[bytes]) -> int:

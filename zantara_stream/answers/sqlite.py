@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -83,10 +83,10 @@ class SqliteJournal:
         self._batch, self._waiting = self._waiting, []
         self._last_commit = loop.time()
         self._overdue_at = loop.call_later(DEADLINE, self._overdue)
-        work = loop.run_in_executor(self._thread, self._database.commit, [append for append, _ in self._batch])
-        work.add_done_callback(self._committed)
+        work = self._thread.submit(self._database.commit, [append for append, _ in self._batch])
+        work.add_done_callback(lambda work: loop.call_soon_threadsafe(self._committed, work))
 
-    def _committed(self, work: asyncio.Future[list[Fenced | None]]) -> None:
+    def _committed(self, work: Future[list[Fenced | None]]) -> None:
         assert self._overdue_at is not None
         self._overdue_at.cancel()
         JOURNAL_COMMIT.observe(asyncio.get_running_loop().time() - self._last_commit)

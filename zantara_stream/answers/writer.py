@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 
 from ..metrics import CHUNKS, FENCED, FIRST_CHUNK
@@ -15,7 +16,7 @@ from .log import EventLog
 
 BACKLOG = 256  # events that may wait for the journal before the producer has to
 LEAP = 10_000  # offsets that are left out where readers may have seen events that were lost since
-TICK = 0.001  # seconds between the timestamps of two chunks at least, so that one names its place
+TICK = 1  # millisecond between the timestamps of two chunks at least, so that one names its place
 
 
 class OutOfOrder(Exception):
@@ -52,13 +53,13 @@ class Writer:
         self._chunks = written.chunks
         self._size = sum(map(len, self._frames))
         self._text_size = len(written.text.encode(errors="replace"))
-        self._last = written.last
+        self._last = round(written.last * 1000)  # milliseconds, of the last chunk
         # The clock may have been set since it began; what has passed here is measured without it.
         self._began = time.monotonic() - max(0.0, time.time() - started)
         self._first_chunk = None if written.first is None else max(0.0, written.first - started)
         self._last_chunk: float | None = None  # seconds, of what is written here
+        self._unkept: deque[bytes] = deque()  # what the journal has not said anything of yet
         self._settled = asyncio.Event()
-        self._settled.set()
 
     @property
     def closed(self) -> bool:
@@ -68,7 +69,7 @@ class Writer:
     @property
     def behind(self) -> bool:
         """Whether the producer should wait for the journal."""
-        return self._offset - self._log.tail > BACKLOG
+        return len(self._unkept) > BACKLOG
 
     @property
     def full(self) -> bool:
@@ -95,7 +96,9 @@ class Writer:
 
     async def settled(self) -> None:
         """Wait until the journal has everything, or refused something."""
-        await self._settled.wait()
+        while self._unkept and not self.broken:
+            self._settled.clear()
+            await self._settled.wait()
 
     def leap(self) -> None:
         """Begin anew with the whole text, behind every offset that readers of lost events may come back from."""
@@ -116,13 +119,13 @@ class Writer:
 
     def _stamp(self, event: Event) -> Stamp:
         elapsed = time.monotonic() - self._began
-        timestamp = max(round(time.time(), 3), self._last)
+        moment = max(time.time_ns() // 1_000_000, self._last)
         if isinstance(event, Text):
             self._measure(elapsed)
             self._chunks += 1
             self._text_size += len(event.text.encode(errors="replace"))
-            timestamp = self._last = max(timestamp, round(self._last + TICK, 3))
-        return Stamp(self._log.answer, self._offset, self._chunks, timestamp, elapsed, self._first_chunk)
+            moment = self._last = max(moment, self._last + TICK)
+        return Stamp(self._log.answer, self._offset, self._chunks, moment / 1000, elapsed, self._first_chunk)
 
     def _measure(self, elapsed: float) -> None:
         CHUNKS.came()
@@ -143,21 +146,24 @@ class Writer:
     def _put(self, frame: bytes) -> None:
         self._frames.append(frame)
         self._size += len(frame)
-        self._settled.clear()
-        self._journal.append(self.lease, frame, lambda error: self._committed(frame, error))
+        self._unkept.append(frame)
+        self._journal.append(self.lease, frame, self._committed)
 
-    def _committed(self, frame: bytes, error: Lost | None) -> None:
+    def _committed(self, error: Lost | None) -> None:
+        frame = self._unkept.popleft()
+        if error is None and not self.broken:
+            self._log.extend((frame,))
+            if self._log.closed:
+                self._ended()
+        elif error is not None:
+            self._refused(error)
+        if not self._unkept:
+            self._settled.set()
+
+    def _refused(self, error: Lost) -> None:
         if isinstance(error, Fenced):
             FENCED.inc()
-        if self.broken:
-            return
-        if error is not None:
+        if not self.broken:
             self.broken = True
             self._settled.set()
             self._lost(error)
-            return
-        self._log.extend((frame,))
-        if self._log.tail == self._offset:
-            self._settled.set()
-        if self._log.closed:
-            self._ended()

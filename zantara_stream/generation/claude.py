@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -77,6 +77,7 @@ class ClaudeAnswerer:
     def __init__(self, model: str = DEFAULT_MODEL, options: ClaudeOptions | None = None) -> None:
         options = options or ClaudeOptions()
         self.model = model
+        self._first_token = options.first_token
         self._patience = partial(Patience, options.first_token, options.silence)
         self._paid = partial(options.paid, model)
         self._takes = {"citations": True, "schema": True, "prefill": bool(_PREFILLED.match(model))}
@@ -84,8 +85,8 @@ class ClaudeAnswerer:
             api_key=options.api_key,
             base_url=options.base_url,
             max_retries=options.retries,
-            # The model's silence is measured by `Patience`; this is the line's, which may be a little longer.
-            timeout=httpx2.Timeout(max(options.first_token, 2 * options.silence), connect=options.connect),
+            # Whoever asks measures how long the model is silent; a timer of the line's own is set anew at each piece.
+            timeout=httpx2.Timeout(None, connect=options.connect),
             http_client=anthropic.DefaultAioHttpClient(
                 limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=100)
             ),
@@ -187,7 +188,7 @@ class ClaudeAnswerer:
         Servers other than Anthropic's need not list their models: one that answers at all is well.
         """
         try:
-            await self._client.models.retrieve(self.model)
+            await self._client.models.retrieve(self.model, timeout=self._first_token)
         except anthropic.NotFoundError as error:
             if self._client.base_url.host.endswith("anthropic.com"):
                 raise failure(error) from error
@@ -211,16 +212,13 @@ async def _parts(
         async with AsyncExitStack() as stack:
             response = await begin(stack)
             begun = True
-            async for event in _events(_bytes(response)):
-                if isinstance(event, str):
-                    heard()
-                    parts = message.text(event)
-                else:
-                    if event.get("type") == "content_block_delta":
+            events = Events()
+            async for piece in _bytes(response):
+                for event in events.take(piece):
+                    if isinstance(event, str) or event.get("type") == "content_block_delta":
                         heard()
-                    parts = message.take(event)
-                for part in parts:
-                    yield part
+                    for part in message.take(event):
+                        yield part
         finish = message.finish()
     except (anthropic.APIError, httpx2.HTTPError, OSError, ModelError, *_UNREADABLE) as error:
         failed = error if isinstance(error, ModelError) else _coded(error)
@@ -246,14 +244,18 @@ def _bytes(response: Any) -> AsyncIterable[bytes]:
     return cast(AsyncIterable[bytes], response.http_response.stream)
 
 
-async def _events(pieces: AsyncIterable[bytes]) -> AsyncIterator[dict[str, Any] | str]:
-    """The JSON of each event; of one that is text without escapes, which most are, only that text.
+class Events:
+    """The events of a stream, from its bytes as they come."""
 
-    Split by bytes: a line separator inside a text must not break its line.
-    """
-    rest = b""
-    async for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def take(self, piece: bytes) -> Iterator[dict[str, Any] | str]:
+        """The JSON of each event; of one that is text without escapes, which most are, only that text.
+
+        Split by bytes: a line separator inside a text must not break its line.
+        """
+        *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             if text := _TEXT.fullmatch(line):
                 yield text[1].decode()

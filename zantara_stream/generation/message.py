@@ -109,8 +109,11 @@ class Message:
         written = self._prompt.written
         self._text = MarkedText(self._prompt, shown=shown) if marked else Text(written, shown=shown)
 
-    def take(self, event: Mapping[str, Any]) -> Iterator[Part]:
-        """The parts that an event brings. Raises `ModelError` for an error event."""
+    def take(self, event: Mapping[str, Any] | str) -> Iterable[Part]:
+        """The parts that an event brings, or a piece of text. Raises `ModelError` for an error event."""
+        return self._of_text(event) if isinstance(event, str) else self._of_event(event)
+
+    def _of_event(self, event: Mapping[str, Any]) -> Iterator[Part]:
         match event.get("type"):
             case "content_block_delta":
                 yield from self._delta(event["delta"])
@@ -130,14 +133,13 @@ class Message:
             case "error":
                 raise failure(event)
 
-    def text(self, text: str) -> Iterable[Part]:
-        """The parts that a piece of text brings."""
+    def _of_text(self, text: str) -> Iterable[Part]:
         self._size += len(text.encode(errors="replace"))
         return self._text.take(text)
 
     def _delta(self, delta: Mapping[str, Any]) -> Iterable[Part]:
         if delta["type"] == "text_delta":
-            return self.text(delta["text"])
+            return self._of_text(delta["text"])
         self._size += len(str(delta.get("thinking") or "").encode(errors="replace"))
         if delta["type"] == "citations_delta":
             self._cited.append(delta["citation"])
