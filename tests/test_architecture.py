@@ -109,12 +109,12 @@ ARROWS: dict[str, set[str]] = {
 
 # Where each third-party package may be imported; the rooms that speak HTTP share aiohttp.
 IMPORTERS: dict[str, set[str]] = {
-    "aiohttp": {"web", "app", "serving"},
+    "aiohttp": {"web", "app", "serving", "generation/body"},
     "alembic": {"people/store", "people/migrations"},
     "aiohttp_cors": {"web/cors"},
     "aiohttp_sse": {"web/sse"},
     "anthropic": {"generation/claude", "generation/failures"},
-    "httpx2": {"generation/claude", "generation/failures"},
+    "httpx2": {"generation/body", "generation/claude", "generation/failures"},
     "bm25s": {"retrieval/lexical"},
     "dask": {"retrieval/sharding"},
     "distributed": {"retrieval/sharding"},

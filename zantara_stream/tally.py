@@ -28,14 +28,12 @@ class Tally(Collector):
         self._sum = 0.0
         REGISTRY.register(self)
 
-    def came(self) -> None:
-        """One more."""
+    def came(self, size: float | None) -> None:
+        """One more, of that size if it has one."""
         self._count += 1
-
-    def observe(self, size: float) -> None:
-        """The size of one."""
-        self._places[bisect_left(self._bounds, size)] += 1
-        self._sum += size
+        if size is not None:
+            self._places[bisect_left(self._bounds, size)] += 1
+            self._sum += size
 
     def collect(self) -> Iterable[Metric]:
         """What Prometheus is told."""

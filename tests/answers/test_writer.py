@@ -43,6 +43,10 @@ class Clock:
         """Unix seconds."""
         return self.day
 
+    def time_ns(self) -> int:
+        """Unix nanoseconds."""
+        return round(self.day * 1e9)
+
     def monotonic(self) -> float:
         """Seconds from somewhere."""
         return self.passed

@@ -109,6 +109,11 @@ def to_json(value: Mapping[str, Any]) -> str:
     return _ENCODER.encode(value)
 
 
+def size(text: str) -> int:
+    """The bytes of a text."""
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
+
+
 def frame(data: Mapping[str, Any], *, event: str = "", id: str = "", retry: int | None = None) -> bytes:
     """One event-stream block. `event` and `id` are ours and never hold line ends."""
     head = f"retry: {retry}\n" if retry is not None else ""

@@ -61,6 +61,34 @@ class Cursor:
             self._wakeup.set_result(None)
 
 
+class _Turn:
+    """The logs that have got something in this turn of an event loop: one callback wakes the readers of them all."""
+
+    _latest: _Turn | None = None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.due: list[EventLog] = []
+        self._loop = loop
+        loop.call_soon(self._end)
+
+    @classmethod
+    def current(cls) -> _Turn:
+        """That of the running loop."""
+        loop = asyncio.get_running_loop()
+        if cls._latest is None or cls._latest._loop is not loop:
+            cls._latest = cls(loop)
+        return cls._latest
+
+    def _end(self) -> None:
+        if _Turn._latest is self:
+            _Turn._latest = None
+        for log in self.due:
+            try:
+                log.wake()
+            except Exception as error:  # of one reader, which is not to keep the others waiting
+                self._loop.call_exception_handler({"message": "a reader was not told", "exception": error})
+
+
 class EventLog:
     """An append-only log of encoded events that closes with one terminal event.
 
@@ -150,9 +178,10 @@ class EventLog:
     def _wake_soon(self) -> None:
         if not self._wake_due:
             self._wake_due = True
-            asyncio.get_running_loop().call_soon(self._wake)
+            _Turn.current().due.append(self)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Tell the readers of what has come."""
         self._wake_due = False
         for cursor in self._cursors:
             cursor.on_news()

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ..metrics import CHUNKS, FENCED, FIRST_CHUNK
-from .events import CLOSED, ORDER, WRITING, Event, Stamp, Text, encode
+from .events import CLOSED, ORDER, WRITING, Event, Stamp, Text, encode, size
 from .fold import fold, snapshot
 from .journal import Fenced, Journal, Lease, Lost
 from .log import EventLog
@@ -52,7 +52,7 @@ class Writer:
         self._state = written.state
         self._chunks = written.chunks
         self._size = sum(map(len, self._frames))
-        self._text_size = len(written.text.encode(errors="replace"))
+        self._text_size = size(written.text)
         self._last = round(written.last * 1000)  # milliseconds, of the last chunk
         # The clock may have been set since it began; what has passed here is measured without it.
         self._began = time.monotonic() - max(0.0, time.time() - started)
@@ -123,18 +123,16 @@ class Writer:
         if isinstance(event, Text):
             self._measure(elapsed)
             self._chunks += 1
-            self._text_size += len(event.text.encode(errors="replace"))
+            self._text_size += size(event.text)
             moment = self._last = max(moment, self._last + TICK)
         return Stamp(self._log.answer, self._offset, self._chunks, moment / 1000, elapsed, self._first_chunk)
 
     def _measure(self, elapsed: float) -> None:
-        CHUNKS.came()
+        CHUNKS.came(None if self._last_chunk is None else elapsed - self._last_chunk)
+        self._last_chunk = elapsed
         if self._first_chunk is None:
             self._first_chunk = elapsed
             FIRST_CHUNK.observe(elapsed)
-        elif self._last_chunk is not None:
-            CHUNKS.observe(elapsed - self._last_chunk)
-        self._last_chunk = elapsed
 
     def _compact(self) -> None:
         """Let a snapshot stand for all before it."""

@@ -50,22 +50,29 @@ class Chain:
                 continue
             if failure is not None:
                 UPSTREAM_RETRIES.labels("fallback").inc()
-            written = False
+            written = told = False
             try:
-                async with aclosing(_asked(link, prompt)) as parts:
+                async with aclosing(link.answerer.answer(prompt)) as parts:
                     async for part in parts:
-                        written = True
-                        yield part
+                        if not written:
+                            written = told = True
+                            link.breaker.succeeded()
+                        yield replace(part, model=link.model) if isinstance(part, Finish) else part
+                _count(link, "ok")
                 return
             except ModelError as error:
+                told = True
+                _failed(link, error)
                 if written or isinstance(error, ModelRefused):
                     raise
                 failure = error
-                logger.warning("%s does not answer: %s", link.model, error)
             except AnswerExpired:
                 if failure is None:
                     raise
                 raise failure from None  # what another model has begun cannot be quoted on
+            finally:
+                if not told:
+                    link.breaker.let_go()
         assert failure is not None
         raise failure
 
@@ -75,28 +82,13 @@ class Chain:
             await link.answerer.close()
 
 
-async def _asked(link: Link, prompt: Prompt) -> AsyncGenerator[Part, None]:
-    """What one model answers, and what that tells of it."""
-    told = False
-    try:
-        async with aclosing(link.answerer.answer(prompt)) as parts:
-            async for part in parts:
-                if not told:
-                    told = True
-                    link.breaker.succeeded()
-                yield replace(part, model=link.model) if isinstance(part, Finish) else part
-        _count(link, "ok")
-    except ModelError as error:
-        told = True
-        if isinstance(error, ModelRefused):
-            link.breaker.succeeded()
-        else:
-            link.breaker.failed(for_long=not error.retryable)
-        _count(link, error.code)
-        raise
-    finally:
-        if not told:
-            link.breaker.let_go()
+def _failed(link: Link, error: ModelError) -> None:
+    if isinstance(error, ModelRefused):
+        link.breaker.succeeded()
+    else:
+        link.breaker.failed(for_long=not error.retryable)
+        logger.warning("%s does not answer: %s", link.model, error)
+    _count(link, error.code)
 
 
 def _count(link: Link, code: str) -> None:

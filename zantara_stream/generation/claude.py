@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ import httpx2
 
 from ..errors import ModelError, ModelUnavailable
 from .answerer import Finish, Part, Prompt
+from .body import BROKEN, pieces
 from .failures import failure, is_refused_request
 from .message import Message
 from .patience import Patience
@@ -192,7 +193,7 @@ class ClaudeAnswerer:
         except anthropic.NotFoundError as error:
             if self._client.base_url.host.endswith("anthropic.com"):
                 raise failure(error) from error
-        except (anthropic.APIError, httpx2.HTTPError, OSError) as error:
+        except (anthropic.APIError, *BROKEN) as error:
             raise failure(error) from error
 
     async def close(self) -> None:
@@ -213,14 +214,14 @@ async def _parts(
             response = await begin(stack)
             begun = True
             events = Events()
-            async for piece in _bytes(response):
+            async for piece in pieces(response):
                 for event in events.take(piece):
                     if isinstance(event, str) or event.get("type") == "content_block_delta":
                         heard()
                     for part in message.take(event):
                         yield part
         finish = message.finish()
-    except (anthropic.APIError, httpx2.HTTPError, OSError, ModelError, *_UNREADABLE) as error:
+    except (anthropic.APIError, ModelError, *BROKEN, *_UNREADABLE) as error:
         failed = error if isinstance(error, ModelError) else _coded(error)
         failed.begun, failed.usage = begun, message.usage
         raise failed from (None if failed is error else error)
@@ -235,13 +236,6 @@ def _thinking(model: str, most: int) -> dict[str, Any]:
     if model.startswith("claude-haiku-5-5"):
         return {"max_tokens": most, "thinking": {"type": "disabled"}}
     return {"max_tokens": most + THINKING_TOKENS - MAX_TOKENS if "-5-5" in model else most}
-
-
-def _bytes(response: Any) -> AsyncIterable[bytes]:
-    """The bytes of the response as they come: past what the SDK has for those that are packed, unless this one is."""
-    if response.headers.get("content-encoding", "identity") != "identity":
-        return cast(AsyncIterable[bytes], response.iter_bytes())
-    return cast(AsyncIterable[bytes], response.http_response.stream)
 
 
 class Events:
