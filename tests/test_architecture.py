@@ -22,7 +22,9 @@ ARROWS: dict[str, set[str]] = {
     "sqlite_file": set(),
     "redis_connection": set(),
     "cancelling": set(),
-    "metrics": set(),
+    "loop": set(),
+    "tally": set(),
+    "metrics": {"tally"},
     "answers": {"errors", "metrics", "sqlite_file", "redis_connection", "cancelling"},
     "retrieval": {"errors", "config", "metrics", ""},
     "people": {"errors", "allowed", "config", "metrics", "sqlite_file"},
@@ -92,6 +94,7 @@ ARROWS: dict[str, set[str]] = {
     "restore": {"config", "answers", "backup"},
     "cli": {
         "logs",
+        "loop",
         "supervisor",
         "backup",
         "restore",
@@ -128,7 +131,7 @@ IMPORTERS: dict[str, set[str]] = {
     "numpy": {"retrieval", "evaluation", "testing"},
     "onnxruntime": {"retrieval/encoder", "retrieval/export"},
     "opentelemetry": {"tracing"},
-    "prometheus_client": {"metrics"},
+    "prometheus_client": {"metrics", "tally"},
     "grpc": {"retrieval/milvus_connection"},
     "pymilvus": {"retrieval/milvus", "retrieval/milvus_connection"},
     "py3langid": {"retrieval/language"},
@@ -145,6 +148,7 @@ IMPORTERS: dict[str, set[str]] = {
     "torch": {"retrieval/embedding", "retrieval/export"},
     "tqdm": {"retrieval/builder", "evaluation"},
     "transformers": {"retrieval/embedding"},
+    "uvloop": {"loop"},
     "yaml": {"retrieval/readers/metadata"},
 }
 

@@ -28,6 +28,7 @@ from zantara_stream.generation import claude
 from zantara_stream.generation.answerer import Answerer, Part, Prompt
 from zantara_stream.generation.chain import Chain
 from zantara_stream.generation.extractive import ExtractiveAnswerer
+from zantara_stream.loop import fastest
 from zantara_stream.retrieval.library import Library
 from zantara_stream.supervisor import Supervisor
 from zantara_stream.testing import HashingEmbedder
@@ -69,7 +70,8 @@ def main() -> None:
 
     app.make_library = library  # type: ignore[assignment,attr-defined]
     settings = load_settings(os.environ, None, {"index": index, "port": port})
-    asyncio.run(_serve(settings))
+    with asyncio.Runner(loop_factory=fastest) as runner:
+        runner.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:
