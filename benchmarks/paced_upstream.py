@@ -41,6 +41,10 @@ _END = (
     + _event("message_stop")
     + b"0\r\n\r\n"
 )
+_DELTA = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+    b'"delta":{"type":"text_delta","text":"%b"}}\n\n'
+)
 _MODEL = json.dumps({"id": MODEL, "type": "model", "display_name": "", "created_at": "2026-01-01T00:00:00Z"}).encode()
 
 
@@ -84,8 +88,7 @@ class Upstream(asyncio.Protocol):
 
     def _write(self) -> None:
         text = f"@{time.monotonic():.6f}@ {self._number} words of the answer "
-        delta = '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%s"}}' % text
-        event = b"event: content_block_delta\ndata: " + delta.encode() + b"\n\n"
+        event = _DELTA % text.encode()
         self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
         self._number += 1
         if self._number == self._left:

@@ -8,8 +8,8 @@ way, so many seconds are measured: chunks that readers got for each CPU second o
 milliseconds from the stand-in's sending a chunk to its being read. "First" is from asking to the first chunk, of which
 the stand-in takes nothing. The servers take turns, round by round; medians of the rounds are printed.
 
-"FastAPI + sse-starlette" and "aiohttp-sse" have the SDK's text stream, and no journal, log, search, citations or limits;
-"byte pump" does nothing but pass the model's bytes on, over aiohttp.
+"FastAPI + sse-starlette" and "aiohttp-sse" have the SDK's text stream, and no journal, log, search, citations or
+limits; "byte pump" does nothing but pass the model's bytes on, over aiohttp.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ def measure(names: Sequence[str], streams: int, seconds: float, rounds: int) -> 
 
 def table(found: dict[str, Relayed], streams: int) -> list[str]:
     """A line for each server."""
-    head = f"{f'{streams} streams':26}{'chunks/CPU s':>13}{'ours ×':>8}{'late p50':>10}{'p99 ms':>8}{'first p50':>11}{'p99 ms':>8}{'KiB each':>10}{'done':>7}"
-    lines = [head]
+    heads = ("chunks/CPU s", 13), ("ours ×", 8), ("late p50", 10), ("p99 ms", 8), ("first p50", 11), ("p99 ms", 8)
+    more = ("KiB each", 10), ("done", 7)
+    lines = [f"{f'{streams} streams':26}" + "".join(f"{name:>{width}}" for name, width in (*heads, *more))]
     for name, one in found.items():
         ratio = f"{found[OURS].chunks / one.chunks:.2f}" if OURS in found else ""
         lines.append(

@@ -67,9 +67,12 @@ class Reader(asyncio.Protocol):
             self._next = place + 1
 
 
-async def open_streams(url: str, questions: list[str], per_second: float, readings: Readings) -> list[asyncio.Transport]:
+async def open_streams(
+    url: str, questions: list[str], per_second: float, readings: Readings
+) -> list[asyncio.Transport]:
     """Ask these questions, so many a second; the connections, which stay open."""
     loop, address = asyncio.get_running_loop(), urlsplit(url)
+    assert address.hostname and address.port
     made: list[asyncio.Transport] = []
     begun = loop.time()
     for number, question in enumerate(questions):

@@ -76,7 +76,10 @@ ARROWS: dict[str, set[str]] = {
         "web",
     },
     "supervisor": {"errors", "config"},
-    "serving": {"errors", "config", "exposure", "retrieval", "app", "supervisor"},
+    "listening": {"errors", "config"},
+    "serving": {"config", "exposure", "listening", "retrieval", "app", "supervisor", "web"},
+    "workers": {"errors", "cancelling", "config", "exposure", "listening", "supervisor"},
+    "worker": {"supervisor", "cli"},
     "terminal": {
         "errors",
         "config",
@@ -95,6 +98,7 @@ ARROWS: dict[str, set[str]] = {
     "cli": {
         "logs",
         "loop",
+        "workers",
         "supervisor",
         "backup",
         "restore",

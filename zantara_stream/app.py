@@ -48,6 +48,7 @@ from .web.operations import Operations
 from .web.page import FILES, StreamTest, static_file
 from .web.parameters import BODY_LIMIT
 from .web.search import Search
+from .web.siblings import Siblings
 from .web.sse import Connections
 
 ANSWERS = web.AppKey("answers", Answers)
@@ -62,7 +63,11 @@ logger = logging.getLogger(__name__)
 
 
 def create_app(
-    settings: Settings, *, library: Library | None = None, answerer: Answerer | None = None
+    settings: Settings,
+    *,
+    library: Library | None = None,
+    answerer: Answerer | None = None,
+    siblings: Siblings | None = None,
 ) -> web.Application:
     """The application; its index is opened in the background once it has started. Raises `ConfigError`."""
     library, people = library or make_library(settings), make_people(settings)
@@ -79,6 +84,10 @@ def create_app(
     app[ANSWERS], app[LIBRARY], app[PEOPLE], app[RECORDING] = answers, library, people, recording
     connections = Connections(settings.heartbeat, settings.max_connections, settings.max_readers)
     _routes(app, settings, pipeline, connections, authentication)
+    operations = Operations(answers, pipeline, library, people.store, siblings)
+    _operators(app, Admin(library, settings.admin_token), operations)
+    if siblings is not None:
+        app.cleanup_ctx.append(siblings.listen)
     policy.install(app)
     tending = [partial(tend, answers, settings.lease / 4, pipeline.check), partial(follow, answers)]
     background = [measure_loop, connections.beat, library.serve, people.store.tend, people.spending.run]
@@ -104,7 +113,6 @@ def _routes(
     by_id = AnswersById(answers, connections, authentication)
     _questions(app, limits, chat, by_id, Search(library), Ratings(answers, people.feedback))
     _account(app, limits, Account(people.conversations, people.memory, people.tickets, settings.memory))
-    _operators(app, Admin(library, settings.admin_token), Operations(answers, pipeline, library, people.store))
     _page(app, limits, StreamTest(connections))
 
 

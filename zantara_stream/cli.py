@@ -22,6 +22,7 @@ WELL, FAILED, PARTLY = 0, 1, 3
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code is 0, or 1 with a message for people."""
     options = _parser().parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else list(arguments)
     given = {f.name: getattr(options, f.name, None) for f in fields(Settings)}
     try:
         take_credentials(os.environ)
@@ -40,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m zantara_stream", description="Cited answers, streamed.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _command(commands, "serve", _serve, "serve answers over HTTP")
+    serve = _command(commands, "serve", _serve, "serve answers over HTTP")
+    serve.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that share the port and the journal (default: 1)"
+    )
     ask = _command(commands, "ask", _ask, "answer one question in the terminal")
     ask.add_argument("question")
     evaluate = _command(commands, "evaluate", _evaluate, "measure retrieval on a collection with known answers")
@@ -82,13 +86,21 @@ def _command(commands: argparse._SubParsersAction, name: str, run: object, what:
     return command
 
 
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
     from .retrieval.library import inspect
     from .serving import serve
+    from .workers import serve_workers
 
     inspect(settings.index, settings.embedding_model)
+    if options.workers != 1:
+        served = serve_workers(settings, options.workers, options.arguments, _say, Supervisor(os.environ))
+        return asyncio.run(served)
     with asyncio.Runner(loop_factory=fastest) as runner:
-        runner.run(serve(settings, lambda line: print(line, flush=True), Supervisor(os.environ)))
+        runner.run(serve(settings, _say, Supervisor(os.environ)))
     return WELL
 
 

@@ -6,10 +6,20 @@ the first event counts as a rise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+)
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from .tally import Tally
 
@@ -111,6 +121,30 @@ def exposition() -> bytes:
     return generate_latest()
 
 
+class _Merged(Collector):
+    """What several processes have told, each sample labelled with whose it is."""
+
+    def __init__(self, told: Mapping[str, bytes]) -> None:
+        self._told = told
+
+    def collect(self) -> Iterable[Metric]:
+        """One family for all, of each name."""
+        families: dict[str, Metric] = {}
+        for worker, text in sorted(self._told.items()):
+            for family in text_string_to_metric_families(text.decode()):
+                kept = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                own = {"worker": worker}
+                kept.samples += [sample._replace(labels=sample.labels | own) for sample in family.samples]
+        return families.values()
+
+
+def merged(told: Mapping[str, bytes]) -> bytes:
+    """The expositions of several processes as one, each sample with its `worker`."""
+    registry = CollectorRegistry()
+    registry.register(_Merged(told))
+    return generate_latest(registry)
+
+
 def metrics_table() -> str:
     """What is ours of it, as the Markdown table that docs/metrics.md shows."""
     rows = ["| metric | type | labels | what it is |", "|---|---|---|---|"]
@@ -124,7 +158,7 @@ def _ours() -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
     """The type, the name, the meaning and the labels of each."""
     for metric in globals().values():
         if isinstance(metric, MetricWrapperBase):
-            yield metric._type, metric._name, metric._documentation, metric._labelnames
+            yield str(metric._type), metric._name, metric._documentation, tuple(metric._labelnames)
         elif isinstance(metric, Tally):
             for kind, name, meaning in metric.families:
                 yield kind, name, meaning, ()

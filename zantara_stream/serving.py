@@ -14,15 +14,15 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from .app import ANSWERS, IDLE, LIBRARY, PEOPLE, create_app
 from .config import Settings
-from .errors import ConfigError
 from .exposure import check_exposure
+from .listening import BACKLOG, address, bound
 from .retrieval.library import Library
 from .retrieval.steady import steady
 from .supervisor import Supervisor
+from .web.siblings import Siblings
 
 PARSER_LINE_LIMIT = 256 * 1024  # bytes; beyond parameters.LINE_LIMIT, so that a long line gets our answer with CORS
 PARSER_FIELD_LIMIT = 32 * 1024  # bytes of a header, so that a long Last-Event-ID is answered as an unknown one
-BACKLOG = 1024  # connections that wait to be accepted
 OPENING = 60.0  # seconds that connections wait for the index at a start, where the socket was there before
 SHUTDOWN_TIMEOUT = 5.0  # seconds for handlers to end once their logs are closed
 
@@ -72,7 +72,7 @@ async def serve(
     supervisor = supervisor or Supervisor({})
     passed = supervisor.sockets()
     check_exposure(settings, [listening.getsockname()[0] for listening in passed])
-    app = create_app(settings)
+    app = create_app(settings, siblings=Siblings(*supervisor.worker) if supervisor.worker else None)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _take_up, app)  # else it would end the process
     runner = make_runner(app)
     await runner.setup()
@@ -82,10 +82,11 @@ async def serve(
         async with steady(app[LIBRARY]):
             if passed:
                 await _opened(app[LIBRARY])
-            for listening in passed or _bound(settings):
+            sockets = passed or bound(settings)
+            for listening in sockets:
                 await _listen(runner, listening)
             supervisor.tell("READY=1")
-            announce(f"Zantara Stream answers on {_address(runner)} (Ctrl-C stops it)")
+            announce(f"Zantara Stream answers on {address(sockets[0])} (Ctrl-C stops it)")
             await _stop_signal()
             supervisor.tell("STOPPING=1")
             announce("Stopping: no new answers, running ones may finish")
@@ -125,31 +126,11 @@ def _take_up(app: web.Application) -> None:
     asyncio.get_running_loop().run_in_executor(None, app[PEOPLE].collaborators.reload)
 
 
-def _bound(settings: Settings) -> list[socket.socket]:
-    """The sockets of the address that the settings name, one for each that the name stands for."""
-    try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        port, made = settings.port, list[socket.socket]()
-        for family, *_, address in dict.fromkeys(found):
-            made.append(socket.create_server((address[0], port), family=family, backlog=BACKLOG))
-            port = port or made[0].getsockname()[1]
-    except OSError as error:
-        raise ConfigError(
-            f"ZANTARA_HOST={settings.host!r}, ZANTARA_PORT={settings.port}: cannot listen there ({error.strerror})."
-        ) from error
-    return made
-
-
 async def _listen(runner: web.AppRunner, listening: socket.socket) -> None:
     # asyncio accepts as many at a time as the backlog that it is told; where descriptors run out, it tries each of them
     # again and again, and does nothing else. So it is told 1, and the kernel more.
     await web.SockSite(runner, listening, backlog=1).start()
     listening.listen(BACKLOG)
-
-
-def _address(runner: web.AppRunner) -> str:
-    host, port = runner.addresses[0][:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def _stop_signal() -> None:

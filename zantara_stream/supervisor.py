@@ -29,6 +29,9 @@ class Supervisor:
         self._environment = environment
         self._told = _notified(environment.get("NOTIFY_SOCKET", ""))
         ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        folder = environment.get("WORKERS_FOLDER")
+        # Where the workers of one server find each other, and which of them this is; None where it is alone.
+        self.worker = (Path(folder), environment["WORKER_PLACE"]) if folder else None
         self.watchdog = int(environment.get("WATCHDOG_USEC", 0)) / 1e6 if ours else 0.0  # seconds; 0: none
 
     def sockets(self) -> list[socket.socket]:

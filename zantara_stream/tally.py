@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
-from prometheus_client.utils import INF, floatToGoString
+from prometheus_client.utils import INF
 
 
 class Tally(Collector):
@@ -42,5 +42,5 @@ class Tally(Collector):
         buckets, so_far = [], 0
         for bound, here in zip(self._bounds, self._places, strict=True):
             so_far += here
-            buckets.append((floatToGoString(bound), so_far))
+            buckets.append((str(bound) if bound < INF else "+Inf", so_far))
         yield HistogramMetricFamily(sizes, of_sizes, buckets=buckets, sum_value=self._sum)

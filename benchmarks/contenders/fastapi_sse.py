@@ -1,6 +1,6 @@
 """Plain FastAPI and sse-starlette with the SDK's text stream, under uvicorn.
 
-    python -m benchmarks.contenders.fastapi_sse UPSTREAM        (the port is printed)
+python -m benchmarks.contenders.fastapi_sse UPSTREAM        (the port is printed)
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from socket import socket
 
 import anthropic
 import uvicorn
@@ -18,7 +19,7 @@ from sse_starlette import EventSourceResponse
 from . import bound, ready, request
 
 
-def application(upstream: str, listening: object) -> FastAPI:
+def application(upstream: str, listening: socket) -> FastAPI:
     """The server."""
     client = anthropic.AsyncAnthropic(api_key="test", base_url=upstream)
 

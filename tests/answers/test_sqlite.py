@@ -547,3 +547,58 @@ async def test_a_producer_that_renews_in_time_keeps_its_answer_though_the_clock_
         await here.renew([lease])
         assert await there.claim(9) == []
         assert await append(here, lease, last("A", 1)) == [KEPT]
+
+
+# ------------------------------------------------------------------------------------- what another process writes
+
+
+async def followed(journal: SqliteJournal, tails: dict[str, int], wait: float = 5.0) -> dict[str, list[bytes]]:
+    """What comes of these answers."""
+    return {name: list(found or ()) for name, found in (await journal.follow(tails, wait)).items()}
+
+
+async def test_what_another_process_writes_comes_as_it_is_committed(path: Path) -> None:
+    async with journal_at(path) as ours, journal_at(path) as theirs:
+        lease, other = await create(theirs, "A" * 22), await create(theirs, "B" * 22)
+        one, two, three = (block("A" * 22, offset) for offset in (1, 2, 3))
+        await append(theirs, lease, one)
+        assert await followed(ours, {"A" * 22: 0}) == {"A" * 22: [one]}, "all there is, the first time"
+        assert await followed(ours, {"A" * 22: 1}, 0.05) == {}, "and then nothing until something comes"
+        coming = asyncio.create_task(followed(ours, {"A" * 22: 1}))
+        await append(theirs, other, block("B" * 22, 1))
+        await append(theirs, lease, two, three)
+        assert await coming == {"A" * 22: [two, three]}, "only what is new, and of nobody else"
+
+
+async def test_where_something_is_missing_in_between_the_whole_log_comes(path: Path) -> None:
+    async with journal_at(path) as ours, journal_at(path) as theirs:
+        lease = await create(theirs, "A" * 22)
+        one, two, three = (block("A" * 22, offset) for offset in (1, 2, 3))
+        await append(theirs, lease, one, two)
+        assert await followed(ours, {"A" * 22: 0}) == {"A" * 22: [one, two]}
+        await append(theirs, lease, three)
+        assert await followed(ours, {"A" * 22: 1}) == {"A" * 22: [one, two, three]}, "who asks has not got the second"
+
+
+async def test_one_who_was_not_followed_meanwhile_is_told_all(path: Path) -> None:
+    async with journal_at(path) as ours, journal_at(path) as theirs:
+        a, b = await create(theirs, "A" * 22), await create(theirs, "B" * 22)
+        of_a, of_b = ([block(name * 22, offset) for offset in (1, 2)] for name in "AB")
+        await append(theirs, a, of_a[0])
+        await append(theirs, b, of_b[0])
+        assert await followed(ours, {"A" * 22: 0, "B" * 22: 0}) == {"A" * 22: of_a[:1], "B" * 22: of_b[:1]}
+        await append(theirs, a, of_a[1])
+        assert await followed(ours, {"B" * 22: 1}, 0.05) == {}
+        assert await followed(ours, {"A" * 22: 1, "B" * 22: 1}) == {"A" * 22: of_a}
+
+
+async def test_a_lost_answer_is_refused_whenever_it_is_appended_to_again(path: Path) -> None:
+    """The tokens of only those answers are compared that are appended to."""
+    async with journal_at(path, 0.05) as ours, journal_at(path) as theirs:
+        lost, kept = await create(ours, "A" * 22), await create(ours, "B" * 22)
+        await asyncio.sleep(0.1)
+        await ours.renew([kept])
+        assert [lease.answer for lease, _ in await theirs.claim(10)] == ["A" * 22]
+        assert await append(ours, kept, block("B" * 22, 1)) == [KEPT]
+        assert await append(ours, kept, block("B" * 22, 2)) == [KEPT]
+        assert await append(ours, lost, block("A" * 22, 1)) == [FENCED]

@@ -159,7 +159,9 @@ def test_events_are_the_same_at_any_cut(chunks: list[str], data: st.DataObject) 
     events = decoded([body])
     assert decoded(pieces) == events
     assert decoded([body[place : place + 1] for place in range(len(body))]) == events
-    assert [text for event in events if (text := _text(event)) is not None] == [as_json_pairs(chunk) for chunk in chunks]
+    assert [text for event in events if (text := _text(event)) is not None] == [
+        as_json_pairs(chunk) for chunk in chunks
+    ]
 
 
 async def test_what_local_servers_add_is_passed_over(api: MessagesAPI, make: Make) -> None:

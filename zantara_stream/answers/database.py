@@ -14,13 +14,14 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from ..sqlite_file import make, write_ahead
+from .database_news import Logs, News
 from .database_schema import APPLICATION, OWNERS, READS, SCHEMA, VERSION
 from .events import closes, split
 from .journal import Fenced, Lease, Opening, Stored, add
@@ -43,10 +44,13 @@ class Append(NamedTuple):
 
 @dataclass(slots=True)
 class _Held:
-    """An answer that is written through this process: the token of its lease, and its log."""
+    """An answer that is written through this process: the token of its lease, its log, and at which state of the
+    file the token was last compared.
+    """
 
     token: int
     frames: list[bytes]
+    version: int = -1
 
 
 class Database:
@@ -56,7 +60,7 @@ class Database:
         self._path = path
         self._lease = lease
         self._held: dict[str, _Held] = {}
-        self._seen_version = -1  # of the file, when its tokens were last compared with ours
+        self._news = News(self.logs)
 
     def open(self) -> None:
         """Create the file or open it. Raises `sqlite3.Error` or `OSError`."""
@@ -136,15 +140,26 @@ class Database:
 
     def _compare_tokens(self, appends: list[Append]) -> None:
         """Let go of what others have taken over. Inside the transaction nobody else can."""
-        version = self._number("PRAGMA data_version")  # which changes only when another connection writes
-        if version == self._seen_version:
+        version = self._state()
+        named = {append.lease.answer for append in appends}
+        doubtful = [name for name in named if name in self._held and self._held[name].version != version]
+        if not doubtful:
             return
-        for answer in {append.lease.answer for append in appends} | set(self._held):
-            held = self._held.get(answer)
-            query = "SELECT token FROM answers WHERE answer = ? AND closed IS NULL"
-            if held is not None and self._db.execute(query, (answer,)).fetchone() != (held.token,):
-                del self._held[answer]
-        self._seen_version = version
+        tokens = dict(
+            self._db.execute(
+                f"SELECT answer, token FROM answers WHERE closed IS NULL AND {_NAMED}", (json.dumps(doubtful),)
+            )
+        )
+        for name in doubtful:
+            held = self._held[name]
+            if tokens.get(name) == held.token:
+                held.version = version
+            else:
+                del self._held[name]
+
+    def _state(self) -> int:
+        """A number that changes only when another connection writes."""
+        return self._number("PRAGMA data_version")
 
     def _take(self, append: Append) -> Fenced | None:
         held = self._held.get(append.lease.answer)
@@ -253,12 +268,19 @@ class Database:
             return stored
         return Stored(opening, tuple(block for _, _, block in split(frames)))
 
-    def logs(self, answers: Collection[str]) -> dict[str, tuple[bytes, ...] | None]:
+    def logs(self, answers: Collection[str]) -> Logs:
         """What there is of these answers; None for one that is not there."""
         query = f"SELECT {_OPENING}, frames FROM answers WHERE {_NAMED}"
         rows = self._db.execute(query, (json.dumps(list(answers)),)).fetchall()
         found = {row[0]: self._stored(Opening(*row[:-1]), row[-1]).frames for row in rows}
         return {answer: found.get(answer) for answer in answers}
+
+    def news(self, tails: Mapping[str, int]) -> Logs:
+        """What others have written of these answers since, or all there is; nothing of those without any news."""
+        if self._news.none(self._db, tails):
+            return {}
+        with self._transaction("DEFERRED"):
+            return self._news.of(self._db, tails)
 
     def named(self, continuity: str) -> str | None:
         """The id of the answer that a continuity id names."""

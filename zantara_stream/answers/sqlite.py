@@ -24,6 +24,7 @@ from .journal import Committed, Fenced, Lease, Opening, Stored
 T = TypeVar("T")
 
 PACE = 0.005  # seconds from one commit to the next at least, so that a busy server commits many events at once
+LOOK = 0.02  # seconds between two looks at what another process writes
 DEADLINE = 8.0  # seconds; a file that cannot be written by then is unavailable
 
 
@@ -152,9 +153,13 @@ class SqliteJournal:
         return await self._run(partial(self._database.named, continuity))
 
     async def follow(self, tails: Mapping[str, int], wait: float) -> dict[str, tuple[bytes, ...] | None]:
-        """What there is of these answers after that time; None for one that is gone."""
-        await asyncio.sleep(wait)
-        return await self._run(partial(self._database.logs, tails))
+        """What other processes write of these answers, looked for every `LOOK`; all, where it does not wait."""
+        until = asyncio.get_running_loop().time() + wait
+        while asyncio.get_running_loop().time() < until:
+            if found := await self._run(partial(self._database.news, tails)):
+                return found
+            await asyncio.sleep(LOOK)
+        return await self._run(partial(self._database.logs, tails)) if not wait else {}
 
     async def mark_read(self, answers: Collection[str]) -> None:
         """Say that somebody reads these answers here."""

@@ -66,10 +66,8 @@ class Chain:
                 if written or isinstance(error, ModelRefused):
                     raise
                 failure = error
-            except AnswerExpired:
-                if failure is None:
-                    raise
-                raise failure from None  # what another model has begun cannot be quoted on
+            except AnswerExpired as error:
+                raise failure or error from None  # what another model has begun cannot be quoted on
             finally:
                 if not told:
                     link.breaker.let_go()

@@ -10,17 +10,21 @@ from ..metrics import EXPOSITION_TYPE, exposition
 from ..people.store import Store
 from ..pipeline import Pipeline
 from ..retrieval.library import Library
+from .siblings import Siblings
 from .sse import error_body
 
 
 class Operations:
     """The handlers of `/health`, `/ready` and `/metrics`."""
 
-    def __init__(self, answers: Answers, pipeline: Pipeline, library: Library, store: Store) -> None:
+    def __init__(
+        self, answers: Answers, pipeline: Pipeline, library: Library, store: Store, siblings: Siblings | None = None
+    ) -> None:
         self._answers = answers
         self._pipeline = pipeline
         self._library = library
         self._store = store
+        self._siblings = siblings
 
     async def health(self, request: web.Request) -> web.Response:
         """Live: the loop runs."""
@@ -41,4 +45,5 @@ class Operations:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """What Prometheus reads."""
-        return web.Response(body=exposition(), headers={"Content-Type": EXPOSITION_TYPE})
+        body = exposition() if self._siblings is None else await self._siblings.exposition()
+        return web.Response(body=body, headers={"Content-Type": EXPOSITION_TYPE})
