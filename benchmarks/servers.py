@@ -22,21 +22,28 @@ LOAD, MEASURED = {CORES[0]}, {CORES[-1]}  # cores: what makes the load, and what
 
 @dataclass(slots=True)
 class Process:
-    """A process that serves at `url`."""
+    """A process that serves at `url`, with its workers if it has some."""
 
     pid: int
     url: str
 
     @property
+    def pids(self) -> list[int]:
+        """The process and its workers."""
+        workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [self.pid, *map(int, workers)]
+
+    @property
     def cpu(self) -> float:
         """The CPU seconds that it took so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.pids]
+        return sum(int(field) for one in fields for field in one[11:13]) / TICK
 
     @property
     def memory(self) -> int:
         """The KiB that it has resident."""
-        return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())[0])
+        statuses = [Path(f"/proc/{pid}/status").read_text() for pid in self.pids]
+        return sum(int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) for status in statuses)
 
 
 @contextmanager
@@ -53,7 +60,7 @@ def started(command: Sequence[str], cores: set[int], **environment: str) -> Iter
             assert found is not None, f"{command} does not serve"
             yield Process(process.pid, f"http://127.0.0.1:{found[1]}")
         finally:
-            process.kill()
+            process.kill()  # workers end with it
 
 
 @contextmanager
@@ -64,7 +71,7 @@ def upstream() -> Iterator[Process]:
 
 
 @contextmanager
-def ours(model: str, cores: set[int] = MEASURED, **settings: str) -> Iterator[Process]:
+def ours(model: str, cores: set[int] = MEASURED, workers: int = 1, **settings: str) -> Iterator[Process]:
     """Our server with the model at that address, its default settings but for limits on one address, and an index."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {
@@ -78,7 +85,8 @@ def ours(model: str, cores: set[int] = MEASURED, **settings: str) -> Iterator[Pr
             "ANTHROPIC_BASE_URL": model,
             **{f"ZANTARA_{name.upper()}": value for name, value in settings.items()},
         }
-        with started(["-m", "zantara_stream", "serve"], cores, **environment) as process:
+        command = ["-m", "zantara_stream", "serve", "--workers", str(workers)]
+        with started(command, cores, **environment) as process:
             _until_ready(process)
             yield process
 

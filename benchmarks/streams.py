@@ -72,7 +72,8 @@ async def open_streams(
 ) -> list[asyncio.Transport]:
     """Ask these questions, so many a second; the connections, which stay open."""
     loop, address = asyncio.get_running_loop(), urlsplit(url)
-    assert address.hostname and address.port
+    assert address.hostname
+    assert address.port
     made: list[asyncio.Transport] = []
     begun = loop.time()
     for number, question in enumerate(questions):
