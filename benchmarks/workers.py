@@ -1,6 +1,6 @@
-"""What a second worker is worth: chunks a CPU second of all workers together, with one and with two.
+"""What a second worker is worth: chunks a CPU second, of one worker and of two with as many streams each.
 
-    python -m benchmarks.workers [--streams 200] [--seconds 8] [--rounds 3]
+    python -m benchmarks.workers [--streams 150] [--seconds 8] [--rounds 3]
 
 The load is that of benchmarks.relay. Where there are cores to spare for what makes it, each worker has a core of its
 own. On two cores there are none: then what is measured is how much more a chunk costs where two processes share one
@@ -26,7 +26,7 @@ def measure(streams: int, seconds: float, rounds: int) -> dict[int, list[float]]
             print(f"round {number + 1}: {workers} workers", end="\033[K\r", file=sys.stderr, flush=True)
             cores = set(CORES[-2:]) if len(CORES) > 2 else set(CORES)
             with upstream() as model, ours(model.url, cores, workers) as server:
-                results.append(run(relay(server, streams, seconds)).chunks)
+                results.append(run(relay(server, streams * workers, seconds)).chunks)
     print(end="\033[K", file=sys.stderr)
     return found
 
@@ -35,7 +35,7 @@ def lines(streams: int, found: dict[int, list[float]]) -> list[str]:
     """A line for each number of workers."""
     one, two = (median(results) for results in found.values())
     return [
-        f"{f'{streams} streams':14}{'chunks/CPU s':>13}{'two cores give':>16}",
+        f"{f'{streams} each':14}{'chunks/CPU s':>13}{'two cores give':>16}",
         f"{'1 worker':14}{one:13.0f}",
         f"{'2 workers':14}{two:13.0f}{f'{2 * two / one:.2f} ×':>16}",
     ]
@@ -44,7 +44,7 @@ def lines(streams: int, found: dict[int, list[float]]) -> list[str]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--streams", type=int, default=200)
+    parser.add_argument("--streams", type=int, default=150)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
