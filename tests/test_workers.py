@@ -130,6 +130,27 @@ async def test_an_answer_is_read_at_any_worker_and_outlives_its_own(tmp_path: Pa
         assert "internal error" not in log
 
 
+async def test_whichever_worker_is_told_an_answer_is_stopped_soon(tmp_path: Path, sample_index: Path) -> None:
+    async with (
+        Upstream(PACE).serving() as upstream,
+        session() as client,
+        served(tmp_path, sample_index, upstream.url, lease=4) as server,
+    ):
+        readers = [Reader(server.url, f"Long {n}?", f"q{n}") for n in range(8)]
+        tasks = [asyncio.create_task(reader.run(client)) for reader in readers]
+        await asyncio.wait_for(asyncio.gather(*(reader.first.wait() for reader in readers)), 30)
+        names = [reader.answer for reader in readers]
+
+        async def stop(name: str) -> str:
+            async with client.delete(f"{server.url}/bali-zero/answers/{name}") as response:
+                return str((await response.json())["state"])
+
+        # Each on a connection of its own, which may be any worker's.
+        assert await asyncio.wait_for(asyncio.gather(*map(stop, names)), 30) == ["stopped"] * 8
+        await asyncio.wait_for(asyncio.gather(*tasks), 30)
+        await until(lambda: upstream.left == 8)
+
+
 async def test_told_to_stop_all_end_and_the_port_is_free(tmp_path: Path, sample_index: Path) -> None:
     async with Upstream(PACE).serving() as upstream, served(tmp_path, sample_index, upstream.url) as server:
         pids = server.workers()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PAUSE = 0.02  # seconds between tries
@@ -28,3 +30,17 @@ def write_ahead(db: sqlite3.Connection, patience: float) -> None:
             if time.monotonic() > until:
                 raise
         time.sleep(PAUSE)
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
+    """All that is done within the block, or nothing."""
+    db.execute(f"BEGIN {kind}")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        # A full disk has rolled back by itself.
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise

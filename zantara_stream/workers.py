@@ -35,6 +35,7 @@ STEADY = 10.0  # seconds after which the end of a worker is no failure to start
 PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0)  # seconds before one is started again, the longer the more often it fails to start
 BEYOND_DRAIN = 15.0  # seconds that a worker may take to stop, beyond those that answers have
 LOOK = 0.25  # seconds between two looks at a worker
+GIVEN = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", CREDENTIALS}
 SIGNALS = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 
 logger = logging.getLogger(__name__)
@@ -51,28 +52,9 @@ class Worker:
         self._told.setblocking(False)
         self._told.bind(str(folder / f"{place}.told"))
         descriptors = ",".join(str(one.fileno()) for one in sockets)
-        self._command = [
-            sys.executable,
-            "-m",
-            "zantara_stream.worker",
-            descriptors,
-            str(folder),
-            str(place),
-            *arguments,
-        ]
-        ours = {
-            "NOTIFY_SOCKET",
-            "WATCHDOG_USEC",
-            "WATCHDOG_PID",
-            "LISTEN_FDS",
-            "LISTEN_PID",
-            "LISTEN_FDNAMES",
-            CREDENTIALS,
-        }
-        self._environment = {name: value for name, value in os.environ.items() if name not in ours} | {
-            "NOTIFY_SOCKET": self._told.getsockname(),
-            "WATCHDOG_USEC": str(int(BEAT * 1e6)),
-        }
+        given = [descriptors, str(folder), str(place), *arguments]
+        self._command = [sys.executable, "-m", "zantara_stream.worker", *given]
+        self._environment = _environment(self._told.getsockname())
         self._process: asyncio.subprocess.Process | None = None
         self._heard = 0.0  # when it last gave a sign of life
         self._stopping = False
@@ -130,6 +112,12 @@ class Worker:
         """Hear it no more, and see that it has ended."""
         self.signal(signal.SIGKILL)
         self._told.close()
+
+
+def _environment(told: str) -> dict[str, str]:
+    """That of this process, with what it is given by who started it left out, and signs of life asked for."""
+    kept = {name: value for name, value in os.environ.items() if name not in GIVEN}
+    return kept | {"NOTIFY_SOCKET": told, "WATCHDOG_USEC": str(int(BEAT * 1e6))}
 
 
 async def serve_workers(

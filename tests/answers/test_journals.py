@@ -503,6 +503,21 @@ async def test_all_know_for_how_long_nobody_has_read_an_answer_where_it_is_not_w
     assert await doors.here.unread_for("A") == math.inf
 
 
+async def test_every_door_may_ask_whoever_writes_an_answer_to_stop_it(doors: Doors) -> None:
+    lease = await create(doors.here, "A")
+    await create(doors.here, "B")
+    assert await doors.here.asked_to_stop(["A", "B"]) == []
+    await doors.there.ask_to_stop("A")
+    await doors.there.ask_to_stop("A")
+    await doors.there.ask_to_stop("Z")  # which nobody has
+    for door in (doors.here, doors.there):
+        assert await door.asked_to_stop(["A", "B", "Z"]) == ["A"], "whoever takes it over, too"
+    assert await doors.here.asked_to_stop([]) == []
+    await write(doors.here, lease, last("A", 1))
+    await doors.there.ask_to_stop("A")  # which is over
+    assert (await doors.here.find("A")) is not None
+
+
 async def test_a_journal_that_is_well_says_so(doors: Doors) -> None:
     await doors.here.probe()
     assert (doors.here.problem, doors.there.problem) == ("", "")

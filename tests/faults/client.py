@@ -40,6 +40,11 @@ class Reader:
         self._last_id = ""
         self._retry = RETRY
 
+    @property
+    def answer(self) -> str:
+        """The id of its answer, once it has got something of it."""
+        return self._last_id.rpartition(".")[0]
+
     def move(self, url: str) -> None:
         """Let its next connections go there."""
         self._address = f"{url}{STREAM}"

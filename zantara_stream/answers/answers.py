@@ -238,6 +238,9 @@ class Answers:
         if self.journal.problem:
             await self.journal.probe()
         await self.journal.renew([answer.lease for answer in self._running if answer.lease is not None])
+        running = {answer.id: answer for answer in self._running}
+        for name in await self.journal.asked_to_stop(running):
+            running[name].stop()
         for name in self._following.unread():
             del self._answers[name]
         await self._following.tend()
@@ -278,9 +281,14 @@ class Answers:
     # --------------------------------------------------------------------------------------------- the end
 
     async def stop(self, answer: Answer, within: float) -> None:
-        """Stop it, and wait until that is recorded, at most so many seconds: another node may have to lose it first."""
+        """Stop it, and wait until that is recorded, at most so many seconds: another node may have to hear of it.
+
+        Raises `JournalUnavailable`.
+        """
         if not answer.log.over:
             answer.stop()
+            if answer.state == FOLLOWED:
+                await self.journal.ask_to_stop(answer.id)
             with suppress(TimeoutError):
                 await asyncio.wait_for(answer.log.ended(), within)
 

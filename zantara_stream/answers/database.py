@@ -3,6 +3,7 @@
     answers   one row an answer: its opening, its lease, and once it has closed its whole log
     commits   one row a commit: the frames of all answers that were running, as they were appended
     reads     when a process last said that it has readers of an answer that another one writes
+    stops     answers that another process than theirs was asked to stop
 
 Times are unix seconds, since processes share them. A lease that ends later than one could is of a clock
 that was set back since, and counts as run out.
@@ -14,15 +15,15 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..sqlite_file import make, write_ahead
+from ..sqlite_file import make, transaction
 from .database_news import Logs, News
-from .database_schema import APPLICATION, OWNERS, READS, SCHEMA, VERSION
+from .database_schema import make_ready
 from .events import closes, split
 from .journal import Fenced, Lease, Opening, Stored, add
 
@@ -67,51 +68,17 @@ class Database:
         make(self._path)
         self._db = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         try:
-            self._make_ready()
+            make_ready(self._db, BUSY)
         except BaseException:
             self._db.close()
             raise
-
-    def _make_ready(self) -> None:
-        with self._transaction("DEFERRED"):
-            self._is_new()  # before a file of something else would be changed
-        write_ahead(self._db, BUSY)
-        self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing; a power cut may lose the end
-        self._db.execute("PRAGMA secure_delete = FAST")
-        with self._transaction():
-            for statement in (SCHEMA if self._is_new() else self._changes()).split(";"):
-                self._db.execute(statement)
-            self._db.execute(READS)
-
-    def _changes(self) -> str:
-        return OWNERS if self._number("PRAGMA user_version") == 1 else ""
-
-    def _is_new(self) -> bool:
-        """Whether nothing is in the file yet. Raises `sqlite3.Error` where it is no journal of this version."""
-        application, version = self._number("PRAGMA application_id"), self._number("PRAGMA user_version")
-        if (application, version) == (0, 0) and not self._number("SELECT count(*) FROM sqlite_schema"):
-            return True
-        if application != APPLICATION:
-            raise sqlite3.DatabaseError("the file is a database of something else")
-        if version not in (1, VERSION):
-            raise sqlite3.DatabaseError(f"the file has version {version}; this server reads version {VERSION}")
-        return False
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
-    @contextmanager
-    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
-        self._db.execute(f"BEGIN {kind}")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            # A full disk has rolled back by itself.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+    def _transaction(self, kind: str = "IMMEDIATE") -> AbstractContextManager[None]:
+        return transaction(self._db, kind)
 
     def _number(self, query: str, *values: object) -> int:
         row = self._db.execute(query, values).fetchone()
@@ -173,7 +140,8 @@ class Database:
         self._db.execute(
             "UPDATE answers SET closed = ?, frames = ?, request = '' WHERE answer = ?", (time.time(), frames, answer)
         )
-        self._db.execute("DELETE FROM reads WHERE answer = ?", (answer,))
+        for table in ("reads", "stops"):
+            self._db.execute(f"DELETE FROM {table} WHERE answer = ?", (answer,))
 
     # ----------------------------------------------------------------------------------------------- leases
 
@@ -251,6 +219,17 @@ class Database:
         """The seconds since some process said that it is read there; a moment to come is of a clock set back since."""
         row = self._db.execute("SELECT moment FROM reads WHERE answer = ?", (answer,)).fetchone()
         return math.inf if row is None else abs(time.time() - row[0])
+
+    def ask_to_stop(self, answer: str) -> None:
+        """Note that it is to be stopped, if it is not over."""
+        with self._transaction():
+            query = "INSERT OR IGNORE INTO stops SELECT answer FROM answers WHERE closed IS NULL AND answer = ?"
+            self._db.execute(query, (answer,))
+
+    def asked_to_stop(self, answers: Collection[str]) -> list[str]:
+        """Those of these of which that was noted."""
+        rows = self._db.execute(f"SELECT answer FROM stops WHERE {_NAMED}", (json.dumps(list(answers)),))
+        return [str(answer) for (answer,) in rows]
 
     def find(self, answer: str, owner: str) -> Stored | None:
         """The answer of that id, if it is that owner's."""

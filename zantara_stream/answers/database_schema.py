@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+
+from ..sqlite_file import transaction, write_ahead
+
 APPLICATION, VERSION = 0x5A535452, 2
 
 SCHEMA = f"""
@@ -33,5 +37,38 @@ OWNERS = f"""
     CREATE UNIQUE INDEX owned ON answers (answer, owner);
     PRAGMA user_version = {VERSION};
 """
-# Older servers of the same version do not know it, and need not.
+# Older servers of the same version do not know them, and need not.
+STOPS = "CREATE TABLE IF NOT EXISTS stops (answer TEXT PRIMARY KEY) STRICT, WITHOUT ROWID"
 READS = "CREATE TABLE IF NOT EXISTS reads (answer TEXT PRIMARY KEY, moment REAL NOT NULL) STRICT, WITHOUT ROWID"
+
+
+def make_ready(db: sqlite3.Connection, patience: float) -> None:
+    """Give a new file its tables and an older one what it lacks; locks are waited for so many seconds.
+
+    Raises `sqlite3.Error` where it is no journal of this version.
+    """
+    with transaction(db, "DEFERRED"):
+        _is_new(db)  # before a file of something else would be changed
+    write_ahead(db, patience)
+    db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing; a power cut may lose the end
+    db.execute("PRAGMA secure_delete = FAST")
+    with transaction(db):
+        changes = SCHEMA if _is_new(db) else OWNERS if _number(db, "PRAGMA user_version") == 1 else ""
+        for statement in (*changes.split(";"), READS, STOPS):
+            db.execute(statement)
+
+
+def _is_new(db: sqlite3.Connection) -> bool:
+    """Whether nothing is in the file yet. Raises `sqlite3.Error` where it is no journal of this version."""
+    application, version = _number(db, "PRAGMA application_id"), _number(db, "PRAGMA user_version")
+    if (application, version) == (0, 0) and not _number(db, "SELECT count(*) FROM sqlite_schema"):
+        return True
+    if application != APPLICATION:
+        raise sqlite3.DatabaseError("the file is a database of something else")
+    if version not in (1, VERSION):
+        raise sqlite3.DatabaseError(f"the file has version {version}; this server reads version {VERSION}")
+    return False
+
+
+def _number(db: sqlite3.Connection, query: str) -> int:
+    return int(db.execute(query).fetchone()[0])

@@ -52,9 +52,10 @@ class Following:
         """
         if wait:
             await self._some.wait()
-        tails = {name: answer.log.tail for name, answer in self._followed.items() if answer.log.readers}
-        if tails:
-            await self._mark(tails)
+        wanted = {name: a for name, a in self._followed.items() if a.log.readers or (a.stop_wanted and not a.log.over)}
+        if wanted:
+            await self._mark([name for name, answer in wanted.items() if answer.log.readers])
+            tails = {name: answer.log.tail for name, answer in wanted.items()}
             for name, frames in (await self._journal.follow(tails, wait)).items():
                 self._take(name, frames)
         elif not self._followed:

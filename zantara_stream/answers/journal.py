@@ -120,6 +120,14 @@ class Journal(Protocol):
         """The seconds since some node last said that it is read there; infinite where none has."""
         ...
 
+    async def ask_to_stop(self, answer: str) -> None:
+        """Ask whoever writes an answer, or goes on with it, to stop it."""
+        ...
+
+    async def asked_to_stop(self, answers: Collection[str]) -> list[str]:
+        """Those of these unfinished answers that somebody asked to be stopped."""
+        ...
+
     async def renew(self, leases: Collection[Lease]) -> None:
         """Keep these leases from running out; those that were lost are not renewed."""
         ...

@@ -26,6 +26,7 @@ class _Kept:
     closed: bool = False
     since: float = 0.0  # its retention counts from here
     read: float = -math.inf  # by another node than the one that writes it
+    unwanted: bool = False  # somebody asked to stop it
 
     @property
     def stored(self) -> Stored:
@@ -109,6 +110,15 @@ class MemoryJournal:
         """The seconds since some node said that it is read there."""
         kept = self._store.answers.get(answer)
         return math.inf if kept is None else time.monotonic() - kept.read
+
+    async def ask_to_stop(self, answer: str) -> None:
+        """Ask whoever writes an answer to stop it."""
+        if (kept := self._store.answers.get(answer)) is not None:
+            kept.unwanted = True
+
+    async def asked_to_stop(self, answers: Collection[str]) -> list[str]:
+        """Those of these that somebody asked to be stopped."""
+        return [name for name in answers if name in self._store.answers and self._store.answers[name].unwanted]
 
     async def renew(self, leases: Collection[Lease]) -> None:
         """Keep these leases from running out."""

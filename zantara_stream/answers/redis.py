@@ -235,6 +235,15 @@ class RedisJournal:
         milliseconds = await self._one(*self._layout.unread(answer))
         return math.inf if milliseconds is None else float(milliseconds) / 1000
 
+    async def ask_to_stop(self, answer: str) -> None:
+        """Ask whoever writes an answer to stop it."""
+        await self._one(*self._layout.ask_to_stop(answer))
+
+    async def asked_to_stop(self, answers: Collection[str]) -> list[str]:
+        """Those of these that somebody asked to be stopped."""
+        asked = await self._run([self._layout.asked_to_stop(answer) for answer in answers])
+        return [name for name, one in zip(answers, asked, strict=True) if one is not None]
+
     async def follow(self, tails: Mapping[str, int], wait: float) -> dict[str, tuple[bytes, ...] | None]:
         """What there is of these answers beyond the offsets, as soon as there is some; None for one that is gone."""
         began = asyncio.get_running_loop().time()

@@ -1,7 +1,7 @@
 """How a journal lies in Redis: its keys, and what Redis does in one step, as Lua.
 
     zantara:{0}:log:<answer>      a stream; the id of an entry is `<token>-<number of its last frame>`
-    zantara:{0}:opening:<answer>  a hash: what the answer begins with, and when it was last read elsewhere
+    zantara:{0}:opening:<answer>  a hash: what it begins with, when it was read elsewhere, and whether to stop it
     zantara:{0}:running           `<answer>:<token>` by the end of the lease, milliseconds of Redis's own clock
     zantara:{0}:closed            closed answers by the moment from which their retention counts
     zantara:name:<continuity>     the id of the answer of that name
@@ -100,6 +100,7 @@ for place = 1, #KEYS do
 end
 """
 _UNREAD = "local read = redis.call('HGET', KEYS[1], 'read') return read and tostring(now - read)"
+_ASK_TO_STOP = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'stop', '1') end"
 _CORRECT = """
 redis.call('ZREM', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[1], 'NX', now + ARGV[1], ARGV[3])
@@ -253,6 +254,14 @@ class Layout:
     def unread(self, answer: str) -> Command:
         """The milliseconds since that was said last, as text."""
         return _script(_UNREAD, [self.opening(answer)])
+
+    def ask_to_stop(self, answer: str) -> Command:
+        """Note that it is to be stopped, if it is there."""
+        return _script(_ASK_TO_STOP, [self.opening(answer)], timed=False)
+
+    def asked_to_stop(self, answer: str) -> Command:
+        """Whether that was noted."""
+        return ("HGET", self.opening(answer), "stop")
 
     def touch(self, group: int, answers: Iterable[str]) -> Command:
         """Count their retention from now."""

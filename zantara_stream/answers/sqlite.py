@@ -161,6 +161,14 @@ class SqliteJournal:
             await asyncio.sleep(LOOK)
         return await self._run(partial(self._database.logs, tails)) if not wait else {}
 
+    async def ask_to_stop(self, answer: str) -> None:
+        """Ask whoever writes an answer to stop it."""
+        await self._write(partial(self._database.ask_to_stop, answer))
+
+    async def asked_to_stop(self, answers: Collection[str]) -> list[str]:
+        """Those of these that somebody asked to be stopped."""
+        return await self._run(partial(self._database.asked_to_stop, answers))
+
     async def mark_read(self, answers: Collection[str]) -> None:
         """Say that somebody reads these answers here."""
         if answers:
