@@ -28,6 +28,7 @@ from zantara_stream.answers.answers import Answers, Asked
 from zantara_stream.answers.events import WRITING, Done, Event, Sources, Text, closes
 from zantara_stream.answers.fold import Folded, fold
 from zantara_stream.answers.journal import Journal, Opening
+from zantara_stream.answers.life import FOLLOWED
 from zantara_stream.answers.log import Cursor, EventLog
 from zantara_stream.answers.memory import MemoryJournal
 from zantara_stream.answers.redis import RedisJournal
@@ -89,6 +90,7 @@ class Modelled:
     asked: int = 1
     lost_by: set[int] = field(default_factory=set)  # nodes that do not know yet that they lost it
     stopped_by: set[int] = field(default_factory=set)  # nodes that will stop it once they have it
+    unwanted: bool = False  # a node that shows it was told to stop it, and has asked whoever writes it
     closed_at: float = 0.0
     forgotten: bool = False
     frames: tuple[bytes, ...] = ()  # as the journal had them last
@@ -272,13 +274,14 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.kept())
     @rule(data=st.data(), node=NODES)
     def stop(self, data: st.DataObject, node: int) -> None:
-        """Whoever writes it ends it now; another node only once it would write it."""
+        """Whoever writes it ends it now; another node asks whoever does, and stops it should it be itself one day."""
         answer = self.choose(data, self.kept())
         self.run(self._stop(answer, node))
 
     async def _stop(self, answer: Modelled, node: int) -> None:
         held = await self.nodes[node].get(answer.name)
         writes = answer.writer == node and not answer.end
+        answer.unwanted |= held.state == FOLLOWED and not answer.end
         await self.nodes[node].stop(held, LONG if writes else 0)
         if writes:
             self._ended(answer, "stopped")
@@ -381,14 +384,23 @@ class Lives(RuleBasedStateMachine):
     @rule(node=NODES)
     def tend(self, node: int) -> None:
         """What each node does from time to time."""
-        self.run(self.nodes[node].tend())
+        self.run(self._tend(node))
         self._forget(node)
+
+    async def _tend(self, node: int) -> None:
+        await self.nodes[node].tend()
+        for answer in self.unfinished():
+            if answer.unwanted and answer.writer == node:
+                await (await self.nodes[node].get(answer.name)).log.ended()
+                self._ended(answer, "stopped")
+            elif answer.unwanted and node in answer.lost_by:
+                await self._fenced(answer, node)
 
     @rule(node=NODES)
     def expire(self, node: int) -> None:
         """The retention of all closed answers is over, and the node forgets those that it does not show to anybody."""
-        self.tend(0)
-        self.tend(1)
+        for one in (0, 1, 0, 1):  # the first time may end some, which the journal is told of the second time
+            self.tend(one)
         self.clock.now += RETENTION + 1
         self.tend(node)
         for answer in self.kept():
