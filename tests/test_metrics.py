@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from messages_api import OUTPUT_TOKENS, USAGE, MessagesAPI, answer
@@ -193,6 +193,8 @@ async def test_a_reader_that_takes_nothing_is_counted(monkeypatch: pytest.Monkey
     class Stuck:
         def abort(self) -> None:
             pass
+
+        headers: ClassVar[dict[str, str]] = {}
 
         async def write(self, data: bytes) -> None:
             await asyncio.Event().wait()

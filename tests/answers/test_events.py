@@ -26,6 +26,7 @@ from zantara_stream.answers.events import (
     frame,
     is_snapshot,
     last_sequence,
+    size,
     split,
     to_json,
     unframe,
@@ -181,6 +182,14 @@ def test_the_bytes_of_a_text_event() -> None:
     assert encode(Text("Hello"), STAMP) == (
         b'id: AAAAAAAAAAAAAAAAAAAAAA.3\ndata: {"text":"Hello","sequenceNumber":2,"timestamp":1730552400.123}\n\n'
     )
+
+
+@given(st.text(), st.integers(0, 10**6), st.integers(1_000_000_000_000, 2_000_000_000_000))
+def test_a_text_is_framed_as_all_events_are(text: str, number: int, moment: int) -> None:
+    stamp = STAMP._replace(sequence=number, timestamp=moment / 1000)
+    data = {"text": text, "sequenceNumber": number, "timestamp": moment / 1000}
+    assert encode(Text(text), stamp) == frame(data, id=f"{ANSWER}.{STAMP.offset}")
+    assert size(text) == len(text.encode(errors="replace"))
 
 
 def test_an_error_says_that_it_is_one_before_it_says_done() -> None:

@@ -254,6 +254,29 @@ async def test_a_reader_that_is_behind_does_not_wait() -> None:
         await cursor.wait()  # nor one that has all
 
 
+async def test_a_reader_that_cannot_be_told_keeps_nobody_from_being_told() -> None:
+    told: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    broken, other = EventLog("A"), EventLog("B")
+    with broken.follow() as cursor, other.follow() as waiting:
+        cursor.on_news = _breaks
+        task = await _waiting(waiting)
+        append(broken, other)
+        await asyncio.wait_for(task, 5)
+    assert [str(context["exception"]) for context in told] == ["gone"]
+    asyncio.get_running_loop().set_exception_handler(None)
+
+
+def _breaks() -> None:
+    raise RuntimeError("gone")
+
+
+def append(*logs: EventLog) -> None:
+    """An event in each of them, in one turn."""
+    for log in logs:
+        log.extend([encode(Text("x"), Stamp(log.answer, 1, 1, 1.0, 1.0, 1.0))])
+
+
 async def _waiting(cursor: Cursor) -> asyncio.Task[None]:
     task = asyncio.create_task(cursor.wait())
     await settled()

@@ -6,16 +6,18 @@ import sys
 from pathlib import Path
 
 from zantara_stream.retrieval.library import Library
-from zantara_stream.retrieval.steady import SWITCH_INTERVAL, steady
+from zantara_stream.retrieval.steady import SWITCH_INTERVAL, YOUNG, steady
 from zantara_stream.testing import HashingEmbedder
 
 
-async def test_while_it_serves_threads_give_way_sooner(tmp_path: Path) -> None:
-    before = sys.getswitchinterval()
+async def test_while_it_serves_threads_give_way_sooner_and_less_is_looked_through(tmp_path: Path) -> None:
+    before, threshold = sys.getswitchinterval(), gc.get_threshold()
     library = Library(tmp_path, HashingEmbedder.load)
     async with steady(library):
         assert sys.getswitchinterval() == SWITCH_INTERVAL < before
+        assert gc.get_threshold() == (YOUNG, *threshold[1:])
     assert sys.getswitchinterval() == before
+    assert gc.get_threshold() == threshold
     library.close()
 
 

@@ -19,7 +19,7 @@ from server import QUESTION, STREAM, Reader, never, serving
 from zantara_stream.answers.answer import Answer, Lifetimes
 from zantara_stream.answers.events import Done, Event, Stamp, Text, encode
 from zantara_stream.answers.journal import Opening
-from zantara_stream.answers.log import EventLog
+from zantara_stream.answers.log import SLICE, EventLog
 from zantara_stream.errors import AnswerExpired, Crowded, HandedOver, JournalUnavailable, Overloaded, RequestError
 from zantara_stream.serving import make_runner
 from zantara_stream.testing import ScriptedAnswerer, read_events
@@ -30,17 +30,46 @@ from zantara_stream.web.sse import PING, Connection, Connections, stream_respons
 class Written:
     """A response that keeps what is written; `write` takes until `free` is set."""
 
-    def __init__(self) -> None:
+    def __init__(self, chunked: bool) -> None:
         self.pieces: list[bytes] = []
+        self.headers = {"Transfer-Encoding": "chunked"} if chunked else {}
         self.free = asyncio.Event()
         self.free.set()
-        self.aborted = False
+        self.line = Line(self.pieces)
+
+    @property
+    def aborted(self) -> bool:
+        """Whether its connection was."""
+        return self.line.aborted
 
     async def write(self, data: bytes) -> None:
+        """Write as the task of a connection does."""
         await self.free.wait()
         self.pieces.append(data)
 
+
+class Line:
+    """What lies below it: `waiting` bytes have not been taken by the reader."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+        self.waiting = 0
+        self.closing = self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        """Write at once."""
+        self._pieces.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        """The bytes that wait."""
+        return self.waiting
+
+    def is_closing(self) -> bool:
+        """Whether its reader has gone."""
+        return self.closing
+
     def abort(self) -> None:
+        """Break off."""
         self.aborted = True
 
 
@@ -49,10 +78,10 @@ def append(log: EventLog, event: Event) -> None:
     log.extend([encode(event, Stamp(log.answer, log.tail + 1, log.tail + 1, 0.0, 0.0, None))])
 
 
-def connected(log: EventLog, cursor: Any) -> tuple[Connection, Written]:
+def connected(log: EventLog, cursor: Any, *, chunked: bool = False) -> tuple[Connection, Written]:
     """A connection of a reader of the log, and what is written to it."""
-    written = Written()
-    return Connection(cursor, cast(Any, written), cast(Any, written)), written
+    written = Written(chunked)
+    return Connection(cursor, cast(Any, written), cast(Any, written.line)), written
 
 
 async def test_a_reader_that_is_behind_gets_all_it_missed_in_one_write() -> None:
@@ -71,6 +100,70 @@ async def test_a_reader_that_is_behind_gets_all_it_missed_in_one_write() -> None
         written.free.set()
         await running
         assert written.pieces == [b"first" + b"".join(log.frames()[:2]), b"".join(log.frames()[2:])]
+
+
+@pytest.mark.parametrize(("chunked", "framed"), [(False, b"%b"), (True, b"%x\r\n%b\r\n")])
+async def test_what_is_new_is_written_in_the_turn_in_which_it_is_told(chunked: bool, framed: bytes) -> None:
+    log = EventLog("A")
+    with log.follow() as cursor:
+        connection, written = connected(log, cursor, chunked=chunked)
+        running = asyncio.create_task(connection.run(b"first"))
+        await settled()
+        append(log, Text("a"))
+        append(log, Text("b"))
+        await asyncio.sleep(0)  # the logs' own callback, and no task's
+        both = b"".join(log.frames())
+        assert written.pieces == [b"first", framed % ((len(both), both) if chunked else both)]
+        append(log, Done("end_turn"))
+        await running
+        assert cursor.exhausted
+
+
+async def test_a_reader_that_takes_nothing_is_left_to_its_task_which_waits_for_it() -> None:
+    log = EventLog("A")
+    with log.follow() as cursor:
+        connection, written = connected(log, cursor)
+        running = asyncio.create_task(connection.run(b"first"))
+        await settled()
+        written.free.clear()
+        written.line.waiting = SLICE
+        append(log, Text("a"))
+        await settled()
+        assert written.pieces == [b"first"]
+        append(log, Text("b"))
+        append(log, Done("end_turn"))
+        await settled()
+        written.free.set()
+        await running
+        assert b"".join(written.pieces) == b"first" + log.since(0)
+
+
+async def test_more_than_a_slice_is_written_slice_by_slice() -> None:
+    log = EventLog("A")
+    with log.follow() as cursor:
+        connection, written = connected(log, cursor)
+        running = asyncio.create_task(connection.run(b"first"))
+        await settled()
+        for _ in range(5):
+            append(log, Text("x" * (SLICE // 2)))
+        append(log, Done("end_turn"))
+        await running
+        assert b"".join(written.pieces) == b"first" + log.since(0)
+        assert max(map(len, written.pieces)) <= SLICE
+
+
+async def test_nothing_is_written_to_a_reader_that_has_gone() -> None:
+    log = EventLog("A")
+    with log.follow() as cursor:
+        connection, written = connected(log, cursor)
+        running = asyncio.create_task(connection.run(b"first"))
+        await settled()
+        written.line.closing = True
+        append(log, Text("a"))
+        await settled()
+        assert written.pieces == [b"first"]
+        running.cancel()
+        await asyncio.wait([running])
 
 
 async def test_a_heartbeat_comes_after_silence_and_only_then() -> None:
