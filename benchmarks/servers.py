@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 ROOT = Path(__file__).parent.parent
-TICK = os.sysconf("SC_CLK_TCK")
+_SCHEDULED = 2  # of the clocks that Linux keeps of a process: what the scheduler gave it, to the nanosecond
 CORES = sorted(os.sched_getaffinity(0))
 LOAD, MEASURED = {CORES[0]}, {CORES[-1]}  # cores: what makes the load, and what is measured
 
@@ -30,8 +30,7 @@ class Process:
     @property
     def cpu(self) -> float:
         """The CPU seconds that it took so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+        return time.clock_gettime(~self.pid << 3 | _SCHEDULED)
 
     @property
     def memory(self) -> int:

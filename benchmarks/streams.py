@@ -67,14 +67,20 @@ class Reader(asyncio.Protocol):
             self._next = place + 1
 
 
-async def open_streams(url: str, questions: list[str], per_second: float, readings: Readings) -> list[asyncio.Transport]:
-    """Ask these questions, so many a second; the connections, which stay open."""
+async def open_streams(
+    url: str, questions: list[str], per_second: float, readings: Readings, continuity: str = ""
+) -> list[asyncio.Transport]:
+    """Ask these questions, so many a second; the connections, which stay open.
+
+    Those who ask the same question under the same `continuity` id read one answer.
+    """
     loop, address = asyncio.get_running_loop(), urlsplit(url)
     made: list[asyncio.Transport] = []
     begun = loop.time()
+    more = f"&continuity_id={quote(continuity)}" if continuity else ""
     for number, question in enumerate(questions):
         await asyncio.sleep(begun + number / per_second - loop.time())
-        request = f"GET {PATH}?query={quote(question)} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode()
+        request = f"GET {PATH}?query={quote(question)}{more} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode()
         reader = Reader(number, request, readings)
         transport, _ = await loop.create_connection(lambda made=reader: made, address.hostname, address.port)  # type: ignore[misc]
         made.append(transport)
