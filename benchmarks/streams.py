@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from benchmarks.paced_upstream import STAMP
 
 PATH = "/bali-zero/chat-stream"
+PING = b"event: ping\n"
 
 
 @dataclass(slots=True)
@@ -21,6 +22,7 @@ class Readings:
     first: dict[int, float] = field(default_factory=dict)  # seconds from asking to the first chunk
     late: list[tuple[float, float]] = field(default_factory=list)  # when a chunk came, how long after it was sent
     disordered: int = 0  # chunks that were not the next one
+    pings: int = 0  # heartbeats
     ended: int = 0  # connections
     wrong: list[str] = field(default_factory=list)  # what they got that was no stream
 
@@ -58,7 +60,9 @@ class Reader(asyncio.Protocol):
                 self._readings.wrong.append(data.decode(errors="replace"))
         whole, end, rest = (self._rest + data).rpartition(b"\n")
         self._rest = rest
-        for sent, number in STAMP.findall(whole + end):
+        lines = whole + end
+        self._readings.pings += lines.count(PING)
+        for sent, number in STAMP.findall(lines):
             late, place = now - float(sent), int(number)
             self._readings.late.append((now, late))
             self._readings.disordered += place != self._next
