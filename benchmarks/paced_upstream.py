@@ -88,7 +88,7 @@ class Upstream(asyncio.Protocol):
 
     def _write(self) -> None:
         text = f"@{time.monotonic():.6f}@ {self._number} words of the answer "
-        delta = '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%s"}}' % text
+        delta = f'{{"type":"content_block_delta","index":0,"delta":{{"type":"text_delta","text":"{text}"}}}}'
         event = b"event: content_block_delta\ndata: " + delta.encode() + b"\n\n"
         self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
         self._number += 1

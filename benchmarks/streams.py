@@ -86,6 +86,7 @@ async def open_streams(
         await asyncio.sleep(begun + number / per_second - loop.time())
         request = f"GET {PATH}?query={quote(question)}{more} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode()
         reader = Reader(number, request, readings)
-        transport, _ = await loop.create_connection(lambda made=reader: made, address.hostname, address.port)  # type: ignore[misc]
+        host, port = address.hostname or "", address.port or 80
+        transport, _ = await loop.create_connection(lambda made=reader: made, host, port)  # type: ignore[misc]
         made.append(transport)
     return made

@@ -1,6 +1,6 @@
 """Plain aiohttp-sse with the SDK's text stream.
 
-python -m benchmarks.contenders.aiohttp_sse UPSTREAM        (the port is printed)
+    python -m benchmarks.contenders.aiohttp_sse UPSTREAM        (the port is printed)
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Plain FastAPI and sse-starlette with the SDK's text stream, under uvicorn.
 
-python -m benchmarks.contenders.fastapi_sse UPSTREAM        (the port is printed)
+    python -m benchmarks.contenders.fastapi_sse UPSTREAM        (the port is printed)
 """
 
 from __future__ import annotations

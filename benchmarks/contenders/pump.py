@@ -1,6 +1,6 @@
 """What can be hoped for: bytes go from the model's connection to the reader's as they come, and nothing else is done.
 
-python -m benchmarks.contenders.pump UPSTREAM [asyncio | uvloop]        (the port is printed)
+    python -m benchmarks.contenders.pump UPSTREAM [asyncio | uvloop]        (the port is printed)
 """
 
 from __future__ import annotations
