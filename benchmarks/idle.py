@@ -96,9 +96,8 @@ async def silence(server: Process, readers: int, answers: int, seconds: float) -
     more = descriptors(server) - held
     for connection in connections:
         connection.abort()
-    return Silent(
-        readers, int(now.total("zantara_answers_running")), memory, opening, more, pings / readers, empty, busy
-    )
+    running = int(now.total("zantara_answers_running"))
+    return Silent(readers, running, memory, opening, more, pings / readers, empty, busy, lost)
 
 
 def measure(readers: int, answers: int, seconds: float) -> Silent:
