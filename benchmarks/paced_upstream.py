@@ -2,6 +2,9 @@
 
     python -m benchmarks.paced_upstream [PORT]        (the port is printed)
 
+A question that says `chunks=N` gets so many chunks, and one that says `chunks=N rate=R` gets R of them a second; the
+second chunk of `rate=0.001` never comes.
+
 It speaks HTTP itself, so that it takes little of the machine that it shares with what is measured. The first chunk
 follows at once, so that whatever a reader waits longer is the server's.
 """
@@ -21,7 +24,7 @@ RATE = 40  # chunks a second and stream
 MODEL = "claude-haiku-4-5"
 STAMP = re.compile(rb"@([0-9]+\.[0-9]+)@ ([0-9]+)")  # of a chunk: the monotonic clock, and its number from 0
 _LENGTH = re.compile(rb"content-length: *([0-9]+)", re.IGNORECASE)
-_CHUNKS = re.compile(rb"chunks=([0-9]+)")
+_CHUNKS = re.compile(rb"chunks=([0-9]+)(?: rate=([0-9.]+))?")
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -49,7 +52,7 @@ _MODEL = json.dumps({"id": MODEL, "type": "model", "display_name": "", "created_
 
 
 class Upstream(asyncio.Protocol):
-    """One connection of a client; a question that says `chunks=N` is answered with so many, others with `default`."""
+    """One connection of a client; a question that does not say how many chunks it wants gets `default`."""
 
     default = 400
 
@@ -76,6 +79,7 @@ class Upstream(asyncio.Protocol):
         self._received = b""
         if head.startswith(b"POST"):
             asked = _CHUNKS.search(body)
+            self._pause = 1 / float(asked[2]) if asked and asked[2] else 1 / RATE
             self._begin(int(asked[1]) if asked else self.default)
         else:
             self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(_MODEL), _MODEL))
@@ -95,7 +99,7 @@ class Upstream(asyncio.Protocol):
             self._transport.write(_END)
             self._timer = None
             return
-        self._due += 1 / RATE
+        self._due += self._pause
         self._timer = asyncio.get_running_loop().call_at(self._due, self._write)
 
 

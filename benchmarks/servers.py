@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 ROOT = Path(__file__).parent.parent
-TICK = os.sysconf("SC_CLK_TCK")
+_SCHEDULED = 2  # of the clocks that Linux keeps of a process: what the scheduler gave it, to the nanosecond
 CORES = sorted(os.sched_getaffinity(0))
 LOAD, MEASURED = {CORES[0]}, {CORES[-1]}  # cores: what makes the load, and what is measured
 
@@ -36,8 +36,7 @@ class Process:
     @property
     def cpu(self) -> float:
         """The CPU seconds that it took so far."""
-        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.pids]
-        return sum(int(field) for one in fields for field in one[11:13]) / TICK
+        return sum(time.clock_gettime(~pid << 3 | _SCHEDULED) for pid in self.pids)
 
     @property
     def memory(self) -> int:

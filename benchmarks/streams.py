@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from benchmarks.paced_upstream import STAMP
 
 PATH = "/bali-zero/chat-stream"
+PING = b"event: ping\n"
 
 
 @dataclass(slots=True)
@@ -21,6 +22,7 @@ class Readings:
     first: dict[int, float] = field(default_factory=dict)  # seconds from asking to the first chunk
     late: list[tuple[float, float]] = field(default_factory=list)  # when a chunk came, how long after it was sent
     disordered: int = 0  # chunks that were not the next one
+    pings: int = 0  # heartbeats
     ended: int = 0  # connections
     wrong: list[str] = field(default_factory=list)  # what they got that was no stream
 
@@ -58,7 +60,9 @@ class Reader(asyncio.Protocol):
                 self._readings.wrong.append(data.decode(errors="replace"))
         whole, end, rest = (self._rest + data).rpartition(b"\n")
         self._rest = rest
-        for sent, number in STAMP.findall(whole + end):
+        lines = whole + end
+        self._readings.pings += lines.count(PING)
+        for sent, number in STAMP.findall(lines):
             late, place = now - float(sent), int(number)
             self._readings.late.append((now, late))
             self._readings.disordered += place != self._next
@@ -68,18 +72,23 @@ class Reader(asyncio.Protocol):
 
 
 async def open_streams(
-    url: str, questions: list[str], per_second: float, readings: Readings
+    url: str, questions: list[str], per_second: float, readings: Readings, continuity: str = ""
 ) -> list[asyncio.Transport]:
-    """Ask these questions, so many a second; the connections, which stay open."""
+    """Ask these questions, so many a second; the connections, which stay open.
+
+    Those who ask the same question under the same `continuity` id read one answer.
+    """
     loop, address = asyncio.get_running_loop(), urlsplit(url)
     assert address.hostname
     assert address.port
     made: list[asyncio.Transport] = []
     begun = loop.time()
+    more = f"&continuity_id={quote(continuity)}" if continuity else ""
     for number, question in enumerate(questions):
         await asyncio.sleep(begun + number / per_second - loop.time())
-        request = f"GET {PATH}?query={quote(question)} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode()
+        request = f"GET {PATH}?query={quote(question)}{more} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode()
         reader = Reader(number, request, readings)
-        transport, _ = await loop.create_connection(lambda made=reader: made, address.hostname, address.port)  # type: ignore[misc]
+        ends = address.hostname, address.port
+        transport, _ = await loop.create_connection(lambda made=reader: made, *ends)  # type: ignore[misc]
         made.append(transport)
     return made

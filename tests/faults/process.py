@@ -32,7 +32,7 @@ class Node:
         index: Path,
         claude_at: str = "",
         write_deadline: float = 2,
-        user_timeout: float = 12,
+        user_timeout: float = 18,
         models: str = "claude-haiku-4-5",
         **settings: object,
     ) -> None:

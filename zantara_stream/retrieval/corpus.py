@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import astuple, fields
@@ -64,6 +65,8 @@ class Corpus:
         self._database = sqlite3.connect(
             f"{file.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
         )
+        # A connection and its cache of statements hold each other: without this its file stays open for long.
+        weakref.finalize(self, self._database.close)
         try:
             if _schema(self._database) != _OURS:
                 raise IndexUnavailable(f"{file} is not a corpus of this program; build the index again.")

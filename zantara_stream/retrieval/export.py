@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .encoder import FP32, GRAPH, INT8, OUTPUT, TOKENIZER, TORCH, Description, OnnxEncoder, Vectors
+from .encoder import FP32, GRAPH, INT8, OUTPUT, TOKENIZER, TORCH, Description, OnnxEncoder, Vectors, runtime
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +118,7 @@ def _keep(folder: Path, *names: str) -> None:
 
 
 def _quantise(whole: Path, smaller: Path) -> None:
+    runtime()
     from onnxruntime.quantization import quantize_dynamic
 
     logging.getLogger().addFilter(_no_advice)

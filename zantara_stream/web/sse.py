@@ -38,7 +38,7 @@ from ..metrics import (
 )
 
 WRITE_DEADLINE = 20.0  # seconds a reader may take to accept what it is sent
-USER_TIMEOUT = 12.0  # seconds that what was sent may stay unacknowledged
+USER_TIMEOUT = 18.0  # seconds that what was sent may stay unacknowledged: three probes, as one may well be lost
 KEEPALIVE = (8, 4)  # seconds of silence until the peer is probed, and between probes
 UNSENT = 16 * 1024  # bytes that wait in the kernel of a peer that reads slowly; else they are megabytes
 RETURN = (1000, 10_000)  # milliseconds over which the readers of a stopping server come back
