@@ -13,7 +13,7 @@ OURSELVES := $(PIP) --no-deps --no-build-isolation --editable .
 # Twice as many as there are cores, up to four: many tests wait for servers, browsers and faults.
 TESTERS := $(shell $(PYTHON) -c 'import os; print(min(4, 2 * (os.cpu_count() or 1)))')
 
-.PHONY: run test check faults chaos format test-services lock audit sbom clean
+.PHONY: run test check faults chaos bench format test-services lock audit sbom clean
 
 run: .venv/serving
 	@$(BIN)/python scripts/build_index.py documents || [ $$? -eq 3 ]
@@ -38,6 +38,11 @@ faults: .venv/testing
 # Faults at random, done to three nodes for minutes: `make chaos`, or `make chaos CHAOS="--seed 7 --minutes 10 --readers 300"`.
 chaos: .venv/testing
 	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
+
+# What is measured, written into docs/performance.md: some forty minutes, with nothing else on the machine.
+# `make bench BENCH="relay idle"` for some of it.
+bench: .venv/testing
+	$(BIN)/python -m benchmarks.report $(BENCH)
 
 test-services:
 	./scripts/test_services.sh

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import sqlite3
 import tempfile
 from dataclasses import replace
@@ -169,3 +170,16 @@ def test_every_passage_in_the_order_of_its_number(tmp_path: Path) -> None:
     corpus, passages = _written(tmp_path, replace(DOCUMENT, path="z"), DOCUMENT)
     assert list(corpus.all_passages()) == passages
     assert [one.document for one in passages] == ["z", "z", "a/b.pdf", "a/b.pdf"]
+
+
+def test_its_file_is_closed_with_the_last_reference(tmp_path: Path) -> None:
+    corpus, _ = _written(tmp_path, DOCUMENT)
+    corpus.document(DOCUMENT.path)
+    database = corpus._database
+    gc.disable()  # which would only hide that a connection holds itself
+    try:
+        del corpus
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            database.execute("SELECT 1")
+    finally:
+        gc.enable()

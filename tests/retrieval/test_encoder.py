@@ -75,6 +75,17 @@ def test_a_description_of_another_model(wrong: dict[str, object], tiny: Path, tm
         load_encoder(folder)
 
 
+def test_the_runtime_reports_to_nobody(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    told: list[str] = []
+    monkeypatch.setattr(onnxruntime, "disable_telemetry_events", lambda: told.append("not to report"))
+    made = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *a, **k: (told.append("to run"), made(*a, **k))[1])
+    OnnxEncoder(tiny, Description.load(tiny))
+    assert told == ["not to report", "to run"]
+
+
 def test_what_it_says_of_itself(tiny: Path) -> None:
     about = Description.load(tiny)
     encoder = load_encoder(tiny)
