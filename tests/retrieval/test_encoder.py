@@ -7,6 +7,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,12 @@ def test_the_runtime_reports_to_nobody(tiny: Path, monkeypatch: pytest.MonkeyPat
     told: list[str] = []
     monkeypatch.setattr(onnxruntime, "disable_telemetry_events", lambda: told.append("not to report"))
     made = onnxruntime.InferenceSession
-    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *a, **k: (told.append("to run"), made(*a, **k))[1])
+
+    def session(*arguments: Any, **options: Any) -> Any:
+        told.append("to run")
+        return made(*arguments, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     OnnxEncoder(tiny, Description.load(tiny))
     assert told == ["not to report", "to run"]
 
