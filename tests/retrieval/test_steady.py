@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from zantara_stream.retrieval.library import Library
-from zantara_stream.retrieval.steady import SWITCH_INTERVAL, YOUNG, steady
+from zantara_stream.retrieval.steady import GENERATIONS, SWITCH_INTERVAL, steady
 from zantara_stream.testing import HashingEmbedder
 
 
@@ -15,7 +15,7 @@ async def test_while_it_serves_threads_give_way_sooner_and_less_is_looked_throug
     library = Library(tmp_path, HashingEmbedder.load)
     async with steady(library):
         assert sys.getswitchinterval() == SWITCH_INTERVAL < before
-        assert gc.get_threshold() == (YOUNG, *threshold[1:])
+        assert gc.get_threshold() == GENERATIONS
     assert sys.getswitchinterval() == before
     assert gc.get_threshold() == threshold
     library.close()

@@ -23,7 +23,9 @@ from .journal import Committed, Fenced, Lease, Opening, Stored
 
 T = TypeVar("T")
 
-PACE = 0.005  # seconds from one commit to the next at least, so that a busy server commits many events at once
+# Seconds from one commit to the next at least, so that a busy server commits many events at once; what an answer begins
+# with does not wait.
+PACE = 0.008
 LOOK = 0.02  # seconds between two looks at what another process writes
 DEADLINE = 8.0  # seconds; a file that cannot be written by then is unavailable
 
@@ -44,6 +46,8 @@ class SqliteJournal:
         self._idle = asyncio.Event()
         self._idle.set()
         self._last_commit = 0.0
+        self._unbegun: set[str] = set()  # answers of which nothing has been appended yet
+        self._planned: asyncio.TimerHandle | None = None  # the next commit, where it is waited for
         self._overdue_at: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
@@ -67,20 +71,27 @@ class SqliteJournal:
     def append(self, lease: Lease, frame: bytes, committed: Committed) -> None:
         """Append with whatever else is appended until the next commit."""
         self._waiting.append((Append(lease, frame), committed))
-        if self._idle.is_set():
-            self._idle.clear()
-            self._commit_soon()
+        if lease.answer in self._unbegun:
+            self._unbegun.discard(lease.answer)
+            self._begin(0.0)
+        elif self._idle.is_set():
+            self._begin(self._last_commit + PACE - asyncio.get_running_loop().time())
 
-    def _commit_soon(self) -> None:
-        loop = asyncio.get_running_loop()
-        pause = self._last_commit + PACE - loop.time()
-        if pause > 0:
-            loop.call_later(pause, self._commit)
-        else:
-            loop.call_soon(self._commit)
+    def _begin(self, pause: float) -> None:
+        """Plan the next commit, unless one is being made or planned for then."""
+        if self._planned is not None and not pause:
+            self._planned.cancel()
+        elif not self._idle.is_set():
+            return
+        self._idle.clear()
+        self._commit_after(pause)
+
+    def _commit_after(self, pause: float) -> None:
+        self._planned = asyncio.get_running_loop().call_later(max(0.0, pause), self._commit)
 
     def _commit(self) -> None:
         loop = asyncio.get_running_loop()
+        self._planned = None
         self._batch, self._waiting = self._waiting, []
         self._last_commit = loop.time()
         self._overdue_at = loop.call_later(DEADLINE, self._overdue)
@@ -100,7 +111,7 @@ class SqliteJournal:
         else:
             self._fail(batch, error)
         if self._waiting:
-            self._commit_soon()
+            self._commit_after(self._last_commit + PACE - asyncio.get_running_loop().time())
         else:
             self._idle.set()
 
@@ -142,7 +153,10 @@ class SqliteJournal:
 
     async def create(self, opening: Opening) -> Lease | str:
         """Begin an answer, or name the one that is there."""
-        return await self._write(partial(self._database.create, opening))
+        created = await self._write(partial(self._database.create, opening))
+        if isinstance(created, Lease):
+            self._unbegun.add(created.answer)
+        return created
 
     async def find(self, answer: str, owner: str = "") -> Stored | None:
         """The answer of that id, if it is that owner's."""

@@ -15,7 +15,9 @@ from .library import Library
 
 SWITCH_INTERVAL = 0.001  # seconds that a searching thread keeps the interpreter while the event loop waits for it
 
-YOUNG = 50_000  # objects that are made until those are looked through that were made since, many of them in flight
+# How many objects are made until the young ones are looked through, and how often before older ones are. What is in
+# flight in a busy server is thousands; what an answer leaves behind in circles is not to lie about for minutes.
+GENERATIONS = 10_000, 5, 10
 
 
 @asynccontextmanager
@@ -26,7 +28,7 @@ async def steady(library: Library) -> AsyncIterator[None]:
     """
     before, threshold = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    gc.set_threshold(YOUNG, *threshold[1:])
+    gc.set_threshold(*GENERATIONS)
     freezing = asyncio.create_task(_freeze(library))
     try:
         yield
