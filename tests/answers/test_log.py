@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 from hypothesis import given
@@ -265,6 +267,32 @@ async def test_a_reader_that_cannot_be_told_keeps_nobody_from_being_told() -> No
         await asyncio.wait_for(task, 5)
     assert [str(context["exception"]) for context in told] == ["gone"]
     asyncio.get_running_loop().set_exception_handler(None)
+
+
+async def test_a_reader_that_has_left_is_gone_without_a_collection_of_garbage() -> None:
+    class Reading:
+        """Holds a cursor that holds it."""
+
+        def __init__(self, cursor: Cursor) -> None:
+            self.cursor = cursor
+            cursor.on_news = self.news
+
+        def news(self) -> None:
+            """Read."""
+            self.cursor.read()
+
+    log = EventLog("A")
+    gc.disable()
+    try:
+        with log.follow() as cursor:
+            left = weakref.ref(Reading(cursor))
+            append(log)
+            await asyncio.sleep(0)
+            assert cursor.offset == 1
+        del cursor
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def _breaks() -> None:

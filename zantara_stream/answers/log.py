@@ -27,7 +27,7 @@ class Cursor:
     def __init__(self, log: EventLog, offset: int) -> None:
         self._log = log
         self.offset = offset
-        self.on_news = self.nudge
+        self.on_news: Callable[[], None] | None = None
         self._wakeup: asyncio.Future[None] | None = None
 
     def read(self) -> bytes:
@@ -54,6 +54,13 @@ class Cursor:
             await self._wakeup
         finally:
             self._wakeup = None
+
+    def tell(self) -> None:
+        """Say that there is news."""
+        if self.on_news is not None:
+            self.on_news()
+        else:
+            self.nudge()
 
     def nudge(self) -> None:
         """Make a sleeping `wait` return."""
@@ -184,7 +191,7 @@ class EventLog:
         """Tell the readers of what has come."""
         self._wake_due = False
         for cursor in self._cursors:
-            cursor.on_news()
+            cursor.tell()
 
     @contextmanager
     def follow(self, offset: int = 0) -> Iterator[Cursor]:
@@ -196,4 +203,5 @@ class EventLog:
             yield cursor
         finally:
             self._cursors.discard(cursor)
+            cursor.on_news = None  # what it calls may hold the cursor: a circle is not to wait for a collection
             self._on_leases(len(self._cursors))
