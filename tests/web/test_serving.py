@@ -100,8 +100,8 @@ async def running(
     make = composition.create_app
     server: Running
 
-    def made(settings: Settings) -> web.Application:
-        return server.made(make(settings))
+    def made(settings: Settings, **more: Any) -> web.Application:
+        return server.made(make(settings, **more))
 
     monkeypatch.setattr(service, "create_app", made)
     settings = {"port": 0, "journal": MEMORY, "database_url": MEMORY, **settings}
