@@ -391,8 +391,10 @@ class Lives(RuleBasedStateMachine):
         await self.nodes[node].tend()
         for answer in self.unfinished():
             if answer.unwanted and answer.writer == node:
-                await (await self.nodes[node].get(answer.name)).log.ended()
+                log = (await self.nodes[node].get(answer.name)).log
+                await log.ended()
                 self._ended(answer, "stopped")
+                answer.frames = log.frames()  # it may be forgotten before anybody looks at it
             elif answer.unwanted and node in answer.lost_by:
                 await self._fenced(answer, node)
 
