@@ -269,7 +269,7 @@ def test_an_interrupted_build_leaves_no_process(small_corpus: Path, tmp_path: Pa
     while "Embedding" not in said and process.poll() is None:
         said += process.stderr.read(1)
     os.killpg(process.pid, signal.SIGINT)
-    _, rest = process.communicate(timeout=60)
+    _, rest = process.communicate(timeout=150)
     assert process.returncode == FAILED, said + rest
     assert "interrupted; what is embedded is kept for the next run" in rest
     assert "Traceback" not in rest
