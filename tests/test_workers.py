@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 from aiohttp import ClientError, ClientSession
 from faults import checker
 from faults.client import Reader, session
+from faults.house import until
 from faults.upstream import Upstream, text_of
 from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
@@ -93,13 +94,6 @@ async def served(folder: Path, index: Path, model: str, **settings: object) -> A
         if process.returncode is None:
             process.kill()
         await process.wait()
-
-
-async def until(fact: Callable[[], bool]) -> None:
-    """Wait until it is so, for half a minute at most."""
-    async with asyncio.timeout(30):
-        while not fact():  # noqa: ASYNC110 (it is in another process)
-            await asyncio.sleep(0.05)
 
 
 async def test_an_answer_is_read_at_any_worker_and_outlives_its_own(tmp_path: Path, sample_index: Path) -> None:

@@ -44,3 +44,9 @@ def transaction(db: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[Non
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def number(db: sqlite3.Connection, query: str, *values: object) -> int:
+    """The first number that a query finds; 0 where it finds none."""
+    row = db.execute(query, values).fetchone()
+    return int(row[0] or 0)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..sqlite_file import make, transaction
+from ..sqlite_file import make, number, transaction
 from .database_news import Logs, News
 from .database_schema import make_ready
 from .events import closes, split
@@ -81,8 +81,7 @@ class Database:
         return transaction(self._db, kind)
 
     def _number(self, query: str, *values: object) -> int:
-        row = self._db.execute(query, values).fetchone()
-        return int(row[0] or 0)
+        return number(self._db, query, *values)
 
     # ------------------------------------------------------------------------------------------- appending
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from ..sqlite_file import number
 from .events import is_snapshot, split
 
 Logs = dict[str, tuple[bytes, ...] | None]
@@ -25,7 +26,7 @@ class News:
 
     def none(self, db: sqlite3.Connection, answers: Collection[str]) -> bool:
         """Whether there is nothing new of these, as nobody else has written."""
-        return _number(db, "PRAGMA data_version") == self._state and self._told.issuperset(answers)
+        return number(db, "PRAGMA data_version") == self._state and self._told.issuperset(answers)
 
     def of(self, db: sqlite3.Connection, tails: Mapping[str, int]) -> Logs:
         """What there is of these answers beyond their offsets, or all there is; nothing of those without any news."""
@@ -37,13 +38,9 @@ class News:
         if whole:
             found |= self._logs(whole)
         self._told = set(tails)
-        self._place = _number(db, "SELECT max(place) FROM commits")
-        self._state = _number(db, "PRAGMA data_version")
+        self._place = number(db, "SELECT max(place) FROM commits")
+        self._state = number(db, "PRAGMA data_version")
         return found
-
-
-def _number(db: sqlite3.Connection, query: str) -> int:
-    return int(db.execute(query).fetchone()[0] or 0)
 
 
 def _events(tails: Mapping[str, int], commits: Iterable[bytes]) -> dict[str, list[tuple[int, bytes]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from ..sqlite_file import transaction, write_ahead
+from ..sqlite_file import number, transaction, write_ahead
 
 APPLICATION, VERSION = 0x5A535452, 2
 
@@ -53,22 +53,18 @@ def make_ready(db: sqlite3.Connection, patience: float) -> None:
     db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing; a power cut may lose the end
     db.execute("PRAGMA secure_delete = FAST")
     with transaction(db):
-        changes = SCHEMA if _is_new(db) else OWNERS if _number(db, "PRAGMA user_version") == 1 else ""
+        changes = SCHEMA if _is_new(db) else OWNERS if number(db, "PRAGMA user_version") == 1 else ""
         for statement in (*changes.split(";"), READS, STOPS):
             db.execute(statement)
 
 
 def _is_new(db: sqlite3.Connection) -> bool:
     """Whether nothing is in the file yet. Raises `sqlite3.Error` where it is no journal of this version."""
-    application, version = _number(db, "PRAGMA application_id"), _number(db, "PRAGMA user_version")
-    if (application, version) == (0, 0) and not _number(db, "SELECT count(*) FROM sqlite_schema"):
+    application, version = number(db, "PRAGMA application_id"), number(db, "PRAGMA user_version")
+    if (application, version) == (0, 0) and not number(db, "SELECT count(*) FROM sqlite_schema"):
         return True
     if application != APPLICATION:
         raise sqlite3.DatabaseError("the file is a database of something else")
     if version not in (1, VERSION):
         raise sqlite3.DatabaseError(f"the file has version {version}; this server reads version {VERSION}")
     return False
-
-
-def _number(db: sqlite3.Connection, query: str) -> int:
-    return int(db.execute(query).fetchone()[0])

@@ -134,7 +134,7 @@ class Message:
                 raise failure(event)
 
     def _of_text(self, text: str) -> Iterable[Part]:
-        self._size += len(text) if text.isascii() else len(text.encode(errors="replace"))
+        self._size += len(text.encode(errors="replace"))
         return self._text.take(text)
 
     def _delta(self, delta: Mapping[str, Any]) -> Iterable[Part]:

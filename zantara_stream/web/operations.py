@@ -6,11 +6,11 @@ from aiohttp import web
 
 from ..answers.answers import Answers
 from ..errors import Draining, RequestError
-from ..metrics import EXPOSITION_TYPE, exposition
+from ..metrics import exposition
 from ..people.store import Store
 from ..pipeline import Pipeline
 from ..retrieval.library import Library
-from .siblings import Siblings
+from .siblings import Siblings, as_exposition
 from .sse import error_body
 
 
@@ -45,5 +45,4 @@ class Operations:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """What Prometheus reads."""
-        body = exposition() if self._siblings is None else await self._siblings.exposition()
-        return web.Response(body=body, headers={"Content-Type": EXPOSITION_TYPE})
+        return as_exposition(exposition() if self._siblings is None else await self._siblings.exposition())

@@ -59,4 +59,9 @@ class Siblings:
 
 
 async def _own(request: web.Request) -> web.Response:
-    return web.Response(body=exposition(), headers={"Content-Type": EXPOSITION_TYPE})
+    return as_exposition(exposition())
+
+
+def as_exposition(told: bytes) -> web.Response:
+    """The response that Prometheus reads."""
+    return web.Response(body=told, headers={"Content-Type": EXPOSITION_TYPE})
