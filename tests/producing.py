@@ -128,7 +128,7 @@ def node(produce: Producer, journal: Journal | None = None, **lifetimes: Any) ->
 
 async def complete(answer: Answer) -> Folded:
     """The whole answer, read to its end."""
-    with answer.log.follow() as cursor:
+    with answer.follow() as cursor:
         while not cursor.exhausted:
             await cursor.wait()
             cursor.read()

@@ -202,7 +202,7 @@ async def test_a_reader_that_takes_nothing_is_counted(monkeypatch: pytest.Monkey
     answers = node(Producer(*HELLO))
     answer = await answers.ask(Asked("q"))
     with (
-        answer.log.follow() as cursor,
+        answer.follow() as cursor,
         rise("zantara_write_deadline_exceeded_total") as exceeded,
         rise("zantara_disconnects_total", cause="write_deadline") as disconnects,
     ):

@@ -337,7 +337,7 @@ async def test_an_end_is_recorded_whatever_ended_it(store: Store, end: str) -> N
 async def test_a_stopped_answer_is_recorded_as_far_as_it_was_written(store: Store) -> None:
     async with recorded(Node(store, Producer(Text("half"), never()))) as node:
         answer = await node.begin("What?")
-        with answer.log.follow() as cursor:
+        with answer.follow() as cursor:
             await cursor.wait()
         await node.answers.stop(answer, 60)
         await node.recording.settled()

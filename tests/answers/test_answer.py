@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from producing import HELLO, LONG, Producer, TestedJournal, complete, never, node, settled
 
 from zantara_stream.answers import answer as module
-from zantara_stream.answers.answer import PAUSES, TAKEOVERS, Answer, Lifetimes
+from zantara_stream.answers.answer import PAUSES, TAKEOVERS, Answer, Lifetimes, Produce
 from zantara_stream.answers.answers import Answers, Asked
 from zantara_stream.answers.events import Citation, Done, Event, Sources, Text
 from zantara_stream.answers.fold import Folded, fold
@@ -33,8 +35,8 @@ async def answered(producer: Producer, **lifetimes: Any) -> tuple[Answer, Folded
     """An answer by that producer, complete, and what it is then."""
     answer = await node(producer, **lifetimes).ask(Asked("q", "the request"))
     whole = await complete(answer)
-    assert answer.task is not None
-    await asyncio.wait([answer.task])
+    if answer.task is not None:
+        await asyncio.wait([answer.task])
     return answer, whole
 
 
@@ -156,7 +158,7 @@ async def test_a_producer_waits_for_a_journal_that_is_behind() -> None:
 async def test_a_running_answer_whose_reader_left_is_stopped_after_grace_and_what_was_written_is_kept() -> None:
     producer = Producer(Text("so far"), never())
     answer = await node(producer, grace=0).ask(Asked("q"))
-    with answer.log.follow() as cursor:
+    with answer.follow() as cursor:
         await cursor.wait()
         await settled()
         assert not producer.closed.is_set()
@@ -186,9 +188,9 @@ async def test_without_grace_the_first_reader_still_has_time_to_come() -> None:
 async def test_a_reader_who_comes_in_time_keeps_the_answer_running() -> None:
     more = asyncio.Event()
     answer = await node(Producer(Text("a"), more, Text("b"), Done("end_turn")), grace=0).ask(Asked("q"))
-    with answer.log.follow() as cursor:
+    with answer.follow() as cursor:
         await cursor.wait()
-    with answer.log.follow(1) as cursor:
+    with answer.follow(1) as cursor:
         await settled()
         more.set()
         while not cursor.exhausted:
@@ -200,8 +202,8 @@ async def test_a_reader_who_comes_in_time_keeps_the_answer_running() -> None:
 async def test_one_of_two_readers_keeps_the_answer_running() -> None:
     more = asyncio.Event()
     answer = await node(Producer(more, Text("a"), Done("end_turn")), grace=0).ask(Asked("q"))
-    with answer.log.follow() as staying:
-        with answer.log.follow():
+    with answer.follow() as staying:
+        with answer.follow():
             pass
         await settled()
         more.set()
@@ -211,6 +213,34 @@ async def test_one_of_two_readers_keeps_the_answer_running() -> None:
     done = fold(answer.log.frames()).done
     assert done is not None
     assert done["stopReason"] == "end_turn"
+
+
+async def refused(opening: Opening, written: Folded) -> AsyncGenerator[Event, None]:
+    """Fail as a model does."""
+    yield Text("a")
+    raise ModelRefused
+
+
+@pytest.mark.parametrize("produce", [Producer(*HELLO), Producer(Text("a"), never()), refused])
+async def test_an_answer_that_is_forgotten_goes_at_once_with_its_log(produce: Produce) -> None:
+    answers = Answers(MemoryJournal(), produce, Lifetimes(LONG, retention=0.0))
+    gc.disable()  # else a collection could be what takes it away
+    try:
+        answer = await answers.ask(Asked("q", "the request"))
+        with answer.follow() as cursor:
+            await cursor.wait()
+            await settled()
+            await answers.stop(answer, LONG)
+            cursor.read()
+        del cursor
+        await settled()
+        log = weakref.ref(answer.log)
+        del answer
+        assert log() is not None
+        await answers.tend()
+        assert log() is None
+    finally:
+        gc.enable()
 
 
 # -------------------------------------------------------------------------- going on after the model broke off
@@ -252,7 +282,7 @@ async def test_what_was_paid_is_told_of_an_answer_that_was_stopped_too() -> None
     producer = Producer(Text("a"), failed(ModelUnavailable(), begun=True, input_tokens=10)).then(waiting := never())
     answers = node(producer)
     answer = await answers.ask(Asked("q"))
-    with answer.log.follow() as cursor:
+    with answer.follow() as cursor:
         while len(producer.asked) < 2:  # noqa: ASYNC110 (it goes on in this loop)
             await asyncio.sleep(0)
         assert not waiting.is_set()
@@ -327,7 +357,7 @@ async def test_a_writer_that_lost_its_lease_ends_by_itself_and_shows_what_the_ot
 ) -> None:
     thaw, finish = asyncio.Event(), asyncio.Event()
     frozen, lost, slow, _, taken = await _taken_over(thaw=thaw, finish=finish)
-    with lost.log.follow() as cursor:
+    with lost.follow() as cursor:
         thaw.set()
         await slow.closed.wait()
         assert (lost.state, lost.lease) == (FOLLOWED, None)
@@ -408,7 +438,7 @@ async def test_an_answer_that_cannot_be_recorded_is_broken_off_and_its_producer_
     producer = Producer(Text("a"), more, Text("b"), never())
     answers = node(producer, journal)
     answer = await answers.ask(Asked("q"))
-    with answer.log.follow() as cursor:
+    with answer.follow() as cursor:
         await cursor.wait()
         assert answer.state == RUNNING
         journal.broken = True

@@ -133,7 +133,7 @@ async def test_an_answer_whose_asker_left_at_once_is_known_and_ends_by_grace(mon
     await asyncio.sleep(0)
     leaving.cancel()
     await settled()
-    await asyncio.wait([answer.task for answer in answers._answers.values() if answer.task is not None])
+    await asyncio.gather(*(answer.log.ended() for answer in answers._answers.values()))
     (kept,) = journal._store.answers.values()
     assert kept.closed
 
@@ -192,7 +192,7 @@ async def test_an_event_id_finds_its_answer_and_place() -> None:
     more = asyncio.Event()
     answers = node(Producer(Text("a"), more, Done("end_turn")))
     answer = await answers.ask(Asked("q"))
-    with answer.log.follow() as cursor:
+    with answer.follow() as cursor:
         await cursor.wait()
         assert await answers.find(f"{answer.id}.0") == (answer, 0)
         assert await answers.find(f"{answer.id}.1") == (answer, 1)
@@ -276,7 +276,7 @@ async def test_an_answer_that_another_node_writes_is_shown_as_the_journal_gets_i
     showing = node(Producer(*HELLO), journal.peer())
     shown = await showing.get(answer.id)
     assert shown.state == FOLLOWED
-    with shown.log.follow() as cursor:
+    with shown.follow() as cursor:
         assert b'"a"' in cursor.read()
         more.set()
         await complete(answer)
@@ -348,7 +348,7 @@ async def test_a_finished_answer_that_nobody_reads_is_forgotten_after_retention(
 async def test_a_reader_keeps_a_finished_answer() -> None:
     answers = node(Producer(*HELLO), retention=0)
     answer = await answers.ask(Asked("q"))
-    with answer.log.follow() as cursor:
+    with answer.follow() as cursor:
         await answer.log.ended()
         await answers.tend()
         assert await answers.find(f"{answer.id}.4") == (answer, 4)
@@ -395,7 +395,7 @@ async def test_an_answer_that_is_read_is_held_however_many_there_are(monkeypatch
     answers = node(Producer(*HELLO))
     one = await answers.ask(Asked("q"))
     await complete(one)
-    with one.log.follow():
+    with one.follow():
         for _ in range(3):
             await complete(await answers.ask(Asked("q")))
         assert await answers.get(one.id) is one
@@ -438,7 +438,7 @@ async def test_those_who_follow_it_are_shown_what_is_written_here_from_then_on()
     begun = await _left(journal, Text("a"))
     answers = node(Producer(Text("b"), Done("end_turn")), journal.peer())
     shown = await answers.get(begun.id)
-    with shown.log.follow(1) as cursor:
+    with shown.follow(1) as cursor:
         await answers.take_over()
         assert shown.state == RUNNING
         while not cursor.exhausted:
@@ -488,7 +488,7 @@ async def test_what_is_forgotten_while_it_is_followed_is_said_to_be_gone() -> No
     begun = await _left(journal, Text("a"))
     answers = node(Producer(*HELLO), journal.peer())
     shown = await answers.get(begun.id)
-    with shown.log.follow():
+    with shown.follow():
         del journal._store.answers[begun.id]
         await answers.tend()
         assert isinstance(shown.log.broken_off, AnswerExpired)

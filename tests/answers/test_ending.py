@@ -20,7 +20,7 @@ async def test_an_answer_whose_task_ends_with_its_process_is_not_stopped() -> No
     """As `asyncio.run` ends what is left when it returns."""
     journal = MemoryJournal(0.0)
     answer = await node(Producer(Text("a"), never()), journal).ask(Asked("q"))
-    with answer.log.follow() as cursor:
+    with answer.follow() as cursor:
         await settled()
         assert answer.task is not None
         answer.task.cancel()
@@ -71,13 +71,13 @@ async def test_the_last_reader_of_what_was_left_takes_nothing_from_what_is_shown
     await settled()
     showing = node(Producer(*HELLO), journal.peer())
     left = await showing.get(answer.id)
-    with left.log.follow():
+    with left.follow():
         showing.break_off_followed(HandedOver())
         assert left.state == LEFT
         again = await showing.get(answer.id)
         assert again is not left
     assert again.state == FOLLOWED
-    with again.log.follow():
+    with again.follow():
         assert await showing.get(answer.id) is again, "its readers are still counted there"
     assert answer.state == RUNNING
 

@@ -89,7 +89,7 @@ async def _ends_elsewhere() -> None:
     answer = await writing.ask(Asked("q"))
     showing = node(Producer(never()), journal.peer())
     shown = await showing.get(answer.id)
-    with shown.log.follow():
+    with shown.follow():
         more.set()
         await answer.log.ended()
         await showing.tend()

@@ -91,7 +91,7 @@ async def test_a_node_says_at_once_and_from_time_to_time_what_is_read_there() ->
     shown = await showing.get(answer.id)
     await showing.follow(0.001)
     assert there.told == [], "nobody reads it"
-    with shown.log.follow():
+    with shown.follow():
         await showing.follow(0.001)
         assert there.told == [answer.id]
         assert await journal.unread_for(answer.id) < LONG
@@ -107,9 +107,9 @@ async def test_a_node_says_it_again_as_soon_as_the_journal_is_back() -> None:
     await settled()
     there = Told(journal)
     showing = node(Producer(), there)
-    with (await showing.get(first.id)).log.follow():
+    with (await showing.get(first.id)).follow():
         await showing.follow(0.001)
-        with (await showing.get(second.id)).log.follow():
+        with (await showing.get(second.id)).follow():
             there.broken = True
             with pytest.raises(JournalUnavailable):
                 await showing.follow(0.001)

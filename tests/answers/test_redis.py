@@ -368,7 +368,7 @@ async def test_where_acknowledged_events_were_lost_readers_get_a_gap_and_never_a
             with pytest.raises(AnswerExpired):
                 await second.find(f"{answer.id}.{2 * LEAP}")
             follower.ask("ZADD", LAYOUT.running(0), "1", member(answer.id, 1))
-            with again.log.follow(offset) as cursor:
+            with again.follow(offset) as cursor:
                 await second.take_over()
                 whole = await complete(again)
                 assert whole.text == "one two three"

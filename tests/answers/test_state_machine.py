@@ -113,10 +113,10 @@ class Reading:
     cursor: Cursor | None = None
     line: ExitStack = field(default_factory=ExitStack)
 
-    def connect(self, node: int, log: EventLog) -> None:
-        """Follow the log from where it is."""
+    def connect(self, node: int, answer: Answer) -> None:
+        """Follow its log from where it is."""
         self.node = node
-        self.cursor = self.line.enter_context(log.follow(self.offset))
+        self.cursor = self.line.enter_context(answer.follow(self.offset))
 
     def take(self) -> None:
         """Read all that is there."""
@@ -263,8 +263,8 @@ class Lives(RuleBasedStateMachine):
     async def _fenced(self, answer: Modelled, node: int) -> None:
         """Wait until the node has noticed that it lost the answer."""
         task = (await self.nodes[node].get(answer.name)).task
-        assert task is not None
-        await asyncio.wait([task])
+        if task is not None:
+            await asyncio.wait([task])
         await self.doors[node].release([])  # which waits for what is appended
         answer.lost_by.discard(node)
 
@@ -353,7 +353,7 @@ class Lives(RuleBasedStateMachine):
             assert answer.forgotten or node in answer.lost_by, "only who does not know what was written may refuse it"
             return False
         assert offset == reading.offset
-        self.call(lambda: reading.connect(node, held.log))
+        self.call(lambda: reading.connect(node, held))
         return True
 
     def connected(self) -> list[Reading]:

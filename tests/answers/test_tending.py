@@ -156,7 +156,7 @@ async def test_what_others_write_is_broken_off_when_nothing_can_be_seen_of_it() 
     answers = node(Producer(*HELLO), broken)
     shown = await answers.get(answer)
     async with tended(answers):
-        with shown.log.follow() as cursor:
+        with shown.follow() as cursor:
             cursor.read()
             broken.broken = True
             await shown.log.ended()

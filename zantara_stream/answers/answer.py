@@ -6,8 +6,8 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from .events import Done, Event, Failed, added, split
 from .fold import Folded, fold
 from .journal import Fenced, Journal, Lease, Lost, Opening
 from .life import BROKEN_OFF, CLAIMED, ENDED, FENCED, FOLLOWED, LIFE, RUNNING
-from .log import EventLog
+from .log import Cursor, EventLog
 from .writer import LEAP, Writer
 
 logger = logging.getLogger(__name__)
@@ -43,13 +43,17 @@ class Lifetimes:
 
 
 class Answer:
-    """One answer. `changed` is called when its state has changed, and when nobody reads it any more."""
+    """One answer. `changed` is called when its state has changed, and when nobody reads it any more.
+
+    What it no longer needs it lets go of, so that one that is forgotten goes at once, with its log: held in a circle
+    it would lie about until a garbage collection, and thousands of them did.
+    """
 
     def __init__(self, opening: Opening, model: str, lifetimes: Lifetimes, changed: Callable[[Answer], None]) -> None:
         self.opening = opening
         self.id = opening.answer
         self.state = FOLLOWED
-        self.log = EventLog(self.id, self._leases_changed)
+        self.log = EventLog(self.id)
         self.stop_wanted = False
         self.fresh = False  # whether whoever began it has yet to be given it
         self.doubtful = False  # whether readers may have seen what the journal has lost
@@ -91,18 +95,18 @@ class Answer:
 
     @property
     def task(self) -> asyncio.Task[None] | None:
-        """The task that writes it, if one does or did here."""
+        """The task that writes it, as long as one does here."""
         return self._task
 
     @property
     def abandoned(self) -> int:
-        """How many bytes of its text were written here after the last reader had left."""
+        """How many bytes of its text were written here after the last reader had left; known until its end is told."""
         return 0 if self._writer is None or self._left_at is None else self._writer.text_size - self._left_at
 
     @property
     def lease(self) -> Lease | None:
         """What lets this node write, while it does."""
-        return self._writer.lease if self._writer is not None and self.state == RUNNING else None
+        return None if self._writer is None else self._writer.lease
 
     async def _write(self, writer: Writer, produce: Produce) -> None:
         ANSWER.set(self.id)
@@ -134,6 +138,8 @@ class Answer:
 
     def _ended(self, writer: Writer, task: asyncio.Task[None]) -> None:
         # A callback, because a task that is cancelled before its first step never runs a handler of its own.
+        if self._task is task:
+            self._task = None  # whose error holds all that it went through
         error = None if task.cancelled() else task.exception()
         if not writer.closed:
             if self.state != RUNNING or writer.broken:
@@ -195,14 +201,26 @@ class Answer:
         self.state = LIFE[self.state, happening]
         self._arm()
         self._changed(self)
+        if self.state != RUNNING:
+            self._writer = None
 
     # --------------------------------------------------------------------------------------------- readers
 
-    def _leases_changed(self, leases: int) -> None:
+    @contextmanager
+    def follow(self, offset: int = 0) -> Iterator[Cursor]:
+        """A cursor at `offset` of its log, holding a lease on the answer until it leaves."""
+        try:
+            with self.log.follow(offset) as cursor:
+                self._leases_changed()
+                yield cursor
+        finally:
+            self._leases_changed()
+
+    def _leases_changed(self) -> None:
         self._grace = self._lifetimes.grace
-        self._left_at = None if leases or self._writer is None else self._writer.text_size
+        self._left_at = None if self.log.readers or self._writer is None else self._writer.text_size
         self._arm()
-        if not leases:
+        if not self.log.readers:
             self._changed(self)
 
     def _arm(self) -> None:
@@ -213,21 +231,22 @@ class Answer:
             self._timer = asyncio.get_running_loop().call_later(self._grace, self._look)
 
     def _look(self) -> None:
-        self._looking = asyncio.create_task(self._stop_unread(), name=f"grace of {self.id}")
-
-    async def _stop_unread(self) -> None:
-        """End it, unless it is read on another node."""
         assert self._writer is not None
+        self._timer = None
+        self._looking = asyncio.create_task(self._stop_unread(self._writer), name=f"grace of {self.id}")
+
+    async def _stop_unread(self, writer: Writer) -> None:
+        """End it, unless it is read on another node."""
         try:
-            more = await self._writer.read_elsewhere(self._lifetimes.grace)
+            more = await writer.read_elsewhere(self._lifetimes.grace)
         except JournalUnavailable:
             more = self._lifetimes.grace  # what becomes of it then is told by what cannot be appended
-        if self.state != RUNNING or self.log.readers:
+        if self._writer is not writer or self.log.readers:
             return
         if more <= 0:
             self.stop()
         else:
-            self._left_at = self._writer.text_size
+            self._left_at = writer.text_size
             self._grace = more
             self._arm()
 

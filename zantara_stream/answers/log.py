@@ -103,7 +103,7 @@ class EventLog:
     what its readers are told, and no part of the log.
     """
 
-    def __init__(self, answer: str, on_leases: Callable[[int], None] = lambda leases: None) -> None:
+    def __init__(self, answer: str) -> None:
         self.answer = answer
         self.first = 0  # the least offset that can be resumed from
         self.closed = False
@@ -112,7 +112,6 @@ class EventLog:
         self._ended = asyncio.Event()
         self._cursors: set[Cursor] = set()
         self._wake_due = False
-        self._on_leases = on_leases
 
     @property
     def tail(self) -> int:
@@ -195,13 +194,11 @@ class EventLog:
 
     @contextmanager
     def follow(self, offset: int = 0) -> Iterator[Cursor]:
-        """A cursor at `offset`, holding a lease on the answer until it leaves."""
+        """A cursor at `offset`, until it leaves."""
         cursor = Cursor(self, offset)
         self._cursors.add(cursor)
-        self._on_leases(len(self._cursors))
         try:
             yield cursor
         finally:
             self._cursors.discard(cursor)
             cursor.on_news = None  # what it calls may hold the cursor: a circle is not to wait for a collection
-            self._on_leases(len(self._cursors))

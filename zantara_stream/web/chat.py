@@ -83,7 +83,7 @@ class Chat:
             raise InvalidRequest("last_event_id resumes a stream; ask for it at /bali-zero/chat-stream.")
         asked = _asked(ask, ask.question, None, self._limits.request_id(request))
         answer = await self._answers.ask(asked, partial(self._admit, request))
-        with answer.log.follow():
+        with answer.follow():
             await answer.log.ended()
         return _as_json(answer)
 

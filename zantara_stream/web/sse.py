@@ -199,7 +199,7 @@ class Connections:
         """Stream the answer from `offset` to its end; `opening` names the first event."""
         if answer.log.readers >= self._most_readers:
             raise Crowded
-        with self.place(), answer.log.follow(offset) as cursor:
+        with self.place(), answer.follow(offset) as cursor:
             async with open_stream(request, answer.id) as response:
                 assert request.transport is not None
                 with self._swept(Connection(cursor, response, request.transport)) as connection:
