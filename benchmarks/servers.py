@@ -17,6 +17,8 @@ from urllib.request import urlopen
 ROOT = Path(__file__).parent.parent
 _SCHEDULED = 2  # of the clocks that Linux keeps of a process: what the scheduler gave it, to the nanosecond
 CORES = sorted(os.sched_getaffinity(0))
+# Settings of ours, and one that has each start compile all of our code again.
+OTHERS = "ZANTARA_", "ANTHROPIC_", "PYTHONDONTWRITEBYTECODE"
 LOAD, MEASURED = {CORES[0]}, {CORES[-1]}  # cores: what makes the load, and what is measured
 
 
@@ -45,12 +47,16 @@ class Process:
         return sum(int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) for status in statuses)
 
 
+def plain() -> dict[str, str]:
+    """This process's environment as a fresh server is to have it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)}
+
+
 @contextmanager
 def started(command: Sequence[str], cores: set[int], **environment: str) -> Iterator[Process]:
     """A process on these cores that prints its port or its address when it serves."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ZANTARA_", "ANTHROPIC_"))}
     with subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, env=clean | environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, *command], cwd=ROOT, env=plain() | environment, stdout=subprocess.PIPE, text=True
     ) as process:
         os.sched_setaffinity(process.pid, cores)
         try:

@@ -117,11 +117,11 @@ ARROWS: dict[str, set[str]] = {
 # Where each third-party package may be imported; the rooms that speak HTTP share aiohttp.
 IMPORTERS: dict[str, set[str]] = {
     "aiohttp": {"web", "app", "serving", "generation/body"},
-    "alembic": {"people/store", "people/migrations"},
+    "alembic": {"people/migrating", "people/migrations"},
     "aiohttp_cors": {"web/cors"},
     "aiohttp_sse": {"web/sse"},
-    "anthropic": {"generation/claude", "generation/failures"},
-    "httpx2": {"generation/body", "generation/claude", "generation/failures"},
+    "anthropic": {"generation/sdk", "generation/claude"},
+    "httpx2": {"generation/sdk"},
     "bm25s": {"retrieval/lexical"},
     "dask": {"retrieval/sharding"},
     "distributed": {"retrieval/sharding"},

@@ -109,6 +109,9 @@ class Answering:
         for part in self._parts(prompt):
             yield part
 
+    async def prepare(self) -> None:
+        """Nothing has to be there."""
+
     async def close(self) -> None:
         """Nothing is held."""
 

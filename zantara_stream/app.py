@@ -53,6 +53,7 @@ from .web.sse import Connections
 
 ANSWERS = web.AppKey("answers", Answers)
 LIBRARY = web.AppKey("library", Library)
+PIPELINE = web.AppKey("pipeline", Pipeline)
 PEOPLE = web.AppKey("people", People)
 RECORDING = web.AppKey("recording", Recording)
 IDLE = web.AppKey("idle", IdleConnections)
@@ -82,6 +83,7 @@ def create_app(
     authentication = Authentication(people.tokens, people.tickets, people.collaborators, trust_email=trusts)
     app = _guarded(settings, policy, authentication)
     app[ANSWERS], app[LIBRARY], app[PEOPLE], app[RECORDING] = answers, library, people, recording
+    app[PIPELINE] = pipeline
     connections = Connections(settings.heartbeat, settings.max_connections, settings.max_readers)
     _routes(app, settings, pipeline, connections, authentication)
     operations = Operations(answers, pipeline, library, people.store, siblings)

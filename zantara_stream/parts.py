@@ -34,12 +34,11 @@ from .people.store import Store
 from .people.tickets import Tickets
 from .pipeline import Pipeline, Question
 from .recording import Recording
-from .redis_connection import RedisConnection
 from .retrieval.embedding import model_name
 from .retrieval.library import Library
 from .retrieval.reranker import Reranker
 from .retrieval.stores import configured_store
-from .web.rates import OwnRates, Rates, SharedRates
+from .web.rates import OwnRates, Rates
 
 if TYPE_CHECKING:
     from .tracing import Traces
@@ -108,7 +107,12 @@ def make_journal(settings: Settings) -> Journal:
 
 def make_rates(settings: Settings) -> Rates:
     """What counts questions: for all nodes where they share a journal in Redis."""
-    return SharedRates(RedisConnection(settings.journal)) if settings.journal.startswith(REDIS) else OwnRates()
+    if not settings.journal.startswith(REDIS):
+        return OwnRates()
+    from .redis_connection import RedisConnection
+    from .web.shared_rates import SharedRates
+
+    return SharedRates(RedisConnection(settings.journal))
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,11 @@ class Pipeline:
         prompt = await retrieve(question, served)
         return replace(prompt, facts=await _relevant(question, recalled, served))
 
+    async def prepare(self) -> None:
+        """Wait until the index is open, and have there what the first answer would wait for."""
+        await self._library.prepare()
+        await self._answerer.prepare()
+
     async def close(self) -> None:
         """Let go of the answerer's connections and the library's thread."""
         await self._answerer.close()

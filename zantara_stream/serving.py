@@ -12,7 +12,7 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from .app import ANSWERS, IDLE, LIBRARY, PEOPLE, create_app
+from .app import ANSWERS, IDLE, LIBRARY, PEOPLE, PIPELINE, create_app
 from .config import Settings
 from .exposure import check_exposure
 from .listening import BACKLOG, address, bound
@@ -79,7 +79,7 @@ async def serve(
     _take_descriptors()
     beside = [asyncio.create_task(work) for work in (app[IDLE].watch(runner), supervisor.live())]
     try:
-        async with steady(app[LIBRARY]):
+        async with steady(app[PIPELINE].prepare):
             if passed:
                 await _opened(app[LIBRARY])
             sockets = passed or bound(settings)

@@ -64,6 +64,9 @@ class ScriptedAnswerer:
             self.closed_early.set()
             raise
 
+    async def prepare(self) -> None:
+        """Nothing has to be there."""
+
     async def close(self) -> None:
         """Nothing is held."""
 

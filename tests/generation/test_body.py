@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.streams import StreamReader
 
-from zantara_stream.generation.body import BROKEN, pieces, received
+from zantara_stream.generation.body import broken, pieces, received
 
 BODY = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
@@ -81,5 +81,5 @@ async def test_where_the_wrappings_are_others_they_are_gone_through(monkeypatch:
 
 async def test_a_body_that_breaks_off_raises_what_is_expected() -> None:
     async with opened(cut) as response:
-        with pytest.raises(BROKEN):
+        with pytest.raises(broken()):
             [piece async for piece in pieces(response)]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from postgres import Cluster
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
@@ -19,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from zantara_stream.errors import ConfigError, StoreUnavailable
 from zantara_stream.people import store as module
 from zantara_stream.people.store import Store
-from zantara_stream.people.tables import METADATA, people
+from zantara_stream.people.tables import METADATA, VERSION, people
 
 
 async def test_the_migrations_make_the_tables_that_the_code_asks(store: Store) -> None:
@@ -28,6 +29,11 @@ async def test_the_migrations_make_the_tables_that_the_code_asks(store: Store) -
 
     async with store.reading() as connection:
         assert await connection.run_sync(differences) == []
+
+
+def test_the_version_that_a_start_looks_for_is_that_of_the_newest_migration() -> None:
+    assert module.__file__ is not None
+    assert ScriptDirectory(str(Path(module.__file__).parent / "migrations")).get_current_head() == VERSION
 
 
 async def test_what_was_written_is_there_when_it_is_opened_again(database_url: str) -> None:

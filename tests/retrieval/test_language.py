@@ -132,3 +132,10 @@ def test_only_rare_ones_are_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(module, "_identifier", lambda among: Noting())
     settle_languages(folder)
     assert ranked == [MALAY]
+
+
+def test_every_choice_of_languages_shares_one_model_in_memory() -> None:
+    two, three = (module._identifier(frozenset(codes)) for codes in ({"en", "id"}, {"en", "id", "it"}))
+    assert two.tk_nextmove is three.tk_nextmove is module.load().tk_nextmove
+    assert (two.labels, three.labels) == (["en", "id"], ["en", "id", "it"])
+    assert len(module.load().labels) > 50, "which is not narrowed itself"

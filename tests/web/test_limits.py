@@ -18,7 +18,9 @@ from tokens_made import SECRET, token
 from zantara_stream.redis_connection import RedisConnection
 from zantara_stream.testing import ScriptedAnswerer
 from zantara_stream.web import rates
-from zantara_stream.web.rates import MINUTE, Bucket, OwnRates, SharedRates
+from zantara_stream.web import shared_rates as module
+from zantara_stream.web.rates import MINUTE, Bucket, OwnRates
+from zantara_stream.web.shared_rates import SharedRates
 
 PROXIED: dict[str, Any] = {"trusted_proxies": ("127.0.0.1/32",)}
 ONE, OTHER = {"X-Forwarded-For": "198.51.100.1"}, {"X-Forwarded-For": "198.51.100.2"}
@@ -181,7 +183,7 @@ async def shared_rates(url: str) -> AsyncIterator[SharedRates]:
 
 async def test_nodes_that_share_a_redis_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1730552400000
-    monkeypatch.setattr(rates, "clock", lambda: f"local now = {now}")
+    monkeypatch.setattr(module, "clock", lambda: f"local now = {now}")
     url = shared().emptied()
     async with shared_rates(url) as here, shared_rates(url) as there:
         assert [await door.take("address 198.51.100.1", 3) for door in (here, there, here)] == [0, 0, 0]

@@ -65,6 +65,9 @@ class Quoting:
         yield Quote(passage, words, (12, 12 + len(words)))
         yield Finish()
 
+    async def prepare(self) -> None:
+        """Nothing has to be there."""
+
     async def close(self) -> None:
         """Nothing is held."""
 

@@ -89,6 +89,10 @@ class Answerer(Protocol):
         """Yield the answer's parts. Raises `ModelError`."""
         ...
 
+    async def prepare(self) -> None:
+        """Have there what the first answer would have to wait for."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections."""
         ...

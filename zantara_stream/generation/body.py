@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterable
 from typing import Any, cast
 
-import httpx2
 from aiohttp import ClientError
 
-BROKEN = (httpx2.HTTPError, ClientError, OSError)  # what reading it may raise, where the line breaks
+from . import sdk
+
+
+def broken() -> tuple[type[Exception], type[Exception], type[OSError]]:
+    """What reading it may raise, where the line breaks."""
+    return sdk.httpx2.HTTPError, ClientError, OSError
 
 
 def pieces(response: Any) -> AsyncIterable[bytes]:

@@ -74,6 +74,11 @@ class Chain:
         assert failure is not None
         raise failure
 
+    async def prepare(self) -> None:
+        """Have there what the first answer would have to wait for."""
+        for link in self.links:
+            await link.answerer.prepare()
+
     async def close(self) -> None:
         """Let go of all connections."""
         for link in self.links:

@@ -13,19 +13,20 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol, cast
-
-import anthropic
-import httpx2
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..errors import ModelError, ModelUnavailable
+from . import sdk
 from .answerer import Finish, Part, Prompt
-from .body import BROKEN, pieces
+from .body import broken, pieces
 from .failures import failure, is_refused_request
 from .message import Message
 from .patience import Patience
 from .prompt import instructions, messages
+
+if TYPE_CHECKING:
+    import anthropic
 
 logger = logging.getLogger(__name__)
 logging.getLogger("anthropic").setLevel(logging.INFO)  # below that it tells whole requests, and so people's own words
@@ -78,18 +79,21 @@ class ClaudeAnswerer:
     def __init__(self, model: str = DEFAULT_MODEL, options: ClaudeOptions | None = None) -> None:
         options = options or ClaudeOptions()
         self.model = model
-        self._first_token = options.first_token
+        self._options = options
         self._patience = partial(Patience, options.first_token, options.silence)
         self._paid = partial(options.paid, model)
         self._takes = {"citations": True, "schema": True, "prefill": bool(_PREFILLED.match(model))}
-        self._client = anthropic.AsyncAnthropic(
-            api_key=options.api_key,
-            base_url=options.base_url,
-            max_retries=options.retries,
+
+    @cached_property
+    def _client(self) -> anthropic.AsyncAnthropic:
+        return sdk.anthropic.AsyncAnthropic(
+            api_key=self._options.api_key,
+            base_url=self._options.base_url,
+            max_retries=self._options.retries,
             # Whoever asks measures how long the model is silent; a timer of the line's own is set anew at each piece.
-            timeout=httpx2.Timeout(None, connect=options.connect),
-            http_client=anthropic.DefaultAioHttpClient(
-                limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=100)
+            timeout=sdk.httpx2.Timeout(None, connect=self._options.connect),
+            http_client=sdk.anthropic.DefaultAioHttpClient(
+                limits=sdk.httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=100)
             ),
         )
 
@@ -140,12 +144,13 @@ class ClaudeAnswerer:
 
         With the response, what of the wanted was asked for.
         """
+        await sdk.load()
         asked = {name: wished and self._takes[name] for name, wished in wanted.items()}
         given_up = []
         while True:
             try:
                 response = await stack.enter_async_context(request(**asked))
-            except anthropic.BadRequestError as error:
+            except sdk.anthropic.BadRequestError as error:
                 possible = [name for name in asked if asked[name]]
                 if not possible or not is_refused_request(error.body):
                     raise
@@ -189,16 +194,21 @@ class ClaudeAnswerer:
         Servers other than Anthropic's need not list their models: one that answers at all is well.
         """
         try:
-            await self._client.models.retrieve(self.model, timeout=self._first_token)
-        except anthropic.NotFoundError as error:
+            await self._client.models.retrieve(self.model, timeout=self._options.first_token)
+        except sdk.anthropic.NotFoundError as error:
             if self._client.base_url.host.endswith("anthropic.com"):
                 raise failure(error) from error
-        except (anthropic.APIError, *BROKEN) as error:
+        except (sdk.anthropic.APIError, *broken()) as error:
             raise failure(error) from error
+
+    async def prepare(self) -> None:
+        """Import the SDK."""
+        await sdk.load()
 
     async def close(self) -> None:
         """Close the connections to the provider."""
-        await self._client.close()
+        if "_client" in self.__dict__:
+            await self._client.close()
 
 
 async def _parts(
@@ -221,7 +231,7 @@ async def _parts(
                     for part in message.take(event):
                         yield part
         finish = message.finish()
-    except (anthropic.APIError, ModelError, *BROKEN, *_UNREADABLE) as error:
+    except (sdk.anthropic.APIError, ModelError, *broken(), *_UNREADABLE) as error:
         failed = error if isinstance(error, ModelError) else _coded(error)
         failed.begun, failed.usage = begun, message.usage
         raise failed from (None if failed is error else error)

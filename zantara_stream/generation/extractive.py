@@ -97,6 +97,9 @@ class ExtractiveAnswerer:
             yield reply("extractive", prompt.language)
         yield Finish(made_from=tuple(dict.fromkeys(sentence.hit for sentence in chosen)))
 
+    async def prepare(self) -> None:
+        """Nothing is needed but the index."""
+
     async def close(self) -> None:
         """Nothing is held."""
 

@@ -11,10 +11,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import anthropic
-import httpx2
-
 from ..errors import ModelError, ModelOverloaded, ModelTimeout, ModelUnavailable
+from . import sdk
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +59,12 @@ def failure(cause: Exception | Mapping[str, Any]) -> ModelError:
     """The coded error for an exception of the SDK or its transport, or for an error event."""
     if isinstance(cause, Mapping):
         return _typed(cause, 200)
-    if isinstance(cause, anthropic.APIStatusError):
+    if isinstance(cause, sdk.anthropic.APIStatusError):
         return _typed(cause.body, cause.status_code)
     logger.warning("the language model cannot be reached: %s", type(cause).__name__, exc_info=cause)
-    if isinstance(cause, anthropic.APITimeoutError | httpx2.TimeoutException | TimeoutError):
+    if isinstance(cause, sdk.anthropic.APITimeoutError | sdk.httpx2.TimeoutException | TimeoutError):
         return ModelTimeout()
-    return ModelUnavailable() if isinstance(cause, anthropic.APIConnectionError) else broken_off()
+    return ModelUnavailable() if isinstance(cause, sdk.anthropic.APIConnectionError) else broken_off()
 
 
 def broken_off() -> ModelError:

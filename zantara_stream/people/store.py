@@ -12,13 +12,9 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, closing, suppress
 from functools import wraps
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import AsyncAdaptedQueuePool, Connection, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, ProgrammingError, SQLAlchemyError
@@ -27,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from ..allowed import MEMORY
 from ..errors import ConfigError, StoreUnavailable
 from ..sqlite_file import make, write_ahead
-from .tables import METADATA
+from .tables import VERSION
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,7 +59,7 @@ class Store:
                 await connection.run_sync(_migrate)
             if self._file is not None:
                 await asyncio.to_thread(_write_ahead, self._file)
-        except (StoreUnavailable, OSError, sqlite3.Error, SQLAlchemyError, CommandError, _Foreign) as error:
+        except (StoreUnavailable, OSError, sqlite3.Error, SQLAlchemyError, _Unusable) as error:
             await self.close()
             raise ConfigError(f"ZANTARA_DATABASE_URL={self.name!r}: {self._why(error)}") from error
 
@@ -73,8 +69,6 @@ class Store:
         return Path(str(self._url.database)) if is_file else None
 
     def _why(self, error: BaseException) -> str:
-        if isinstance(error, CommandError):
-            return "its tables were made by another version of the server, which this one cannot read."
         return self.problem if isinstance(error, StoreUnavailable) else _in_words(error)
 
     async def close(self) -> None:
@@ -171,8 +165,8 @@ def whole(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[
     return finished
 
 
-class _Foreign(Exception):
-    """The database holds tables of something else; give the server one of its own."""
+class _Unusable(Exception):
+    """What is in the database is not for this server."""
 
 
 def _async_url(url: str) -> URL:
@@ -227,11 +221,20 @@ def _migrate(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATING})
     found = inspect(connection).get_table_names()
     if found and "alembic_version" not in found:
-        raise _Foreign(" ".join((_Foreign.__doc__ or "").split()))
-    with as_file(files(__package__).joinpath("migrations")) as folder:
-        config = Config(attributes={"connection": connection, "tables": METADATA})
-        config.set_main_option("script_location", str(folder).replace("%", "%%"))
-        command.upgrade(config, "head")
+        raise _Unusable("The database holds tables of something else; give the server one of its own.")
+    if not found or _version(connection) != VERSION:
+        from .migrating import Unknown, migrate  # most starts do without, and it takes a while to import
+
+        try:
+            migrate(connection)
+        except Unknown as error:
+            raise _Unusable(
+                "its tables were made by another version of the server, which this one cannot read."
+            ) from error
+
+
+def _version(connection: Connection) -> str | None:
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _in_words(error: BaseException) -> str:

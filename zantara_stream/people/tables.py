@@ -16,6 +16,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text
 
 METADATA = MetaData()
+VERSION = "0002"  # the newest of `migrations/`
 
 KEY = String(32)  # of a person; "" for what belongs to whoever can name it
 NAME = String(200)  # of a session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 
@@ -20,9 +21,15 @@ RARE = 0.05  # of the documents: the share below which a language may be a mista
 ODDS = 1000
 
 
+@lru_cache(maxsize=1)
+def load() -> LanguageIdentifier:
+    """The model, unpacked once for all uses of it: that takes a good half of a second."""
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
 @lru_cache(maxsize=8)
 def _identifier(among: frozenset[str]) -> LanguageIdentifier:
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier = copy(load())
     if among:
         identifier.set_languages(sorted(among & set(identifier.labels)))
     return identifier

@@ -26,7 +26,7 @@ Weighted = list[tuple[Term, float]]
 
 # Vowel signs, tone marks and points are marks to Unicode, but parts of a word.
 _MARK = "".join(sign for sign in map(chr, range(0x300, 0xAC00)) if unicodedata.category(sign) in ("Mn", "Mc"))
-_WORD = re.compile(rf"[^\W_](?:[^\W_]|[{_MARK}])*")
+_WORD = re.compile(rf"[^\W_]+(?:[{_MARK}]+[^\W_]*)*")
 _MIXED = re.compile(rf"(?:[^\W\d_]|[{_MARK}])+|\d+")
 # Scripts that are written without spaces: Thai to Myanmar, Khmer, kana, Han.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
@@ -44,13 +44,17 @@ def words(text: str) -> list[str]:
 
 def tokens(text: str) -> list[str]:
     """The words as they are indexed: "e28a" is found by "28" too, and unspaced scripts by every two characters."""
-    return [token for word in words(text) for token in _forms(word)]
+    found: list[str] = []
+    for word in words(text):
+        if word.isascii() and word.isalpha():  # nearly all are
+            found.append(word)
+        else:
+            found += _forms(word)
+    return found
 
 
 def _forms(word: str) -> Iterator[str]:
-    if word.isascii() and word.isalpha():  # nearly all are
-        yield word
-    elif _UNSPACED.search(word):
+    if _UNSPACED.search(word):
         yield from _pairs(word)
     else:
         yield word

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..config import FAISS
 from ..errors import IndexUnavailable, VectorsUnavailable, ZantaraError
 from ..metrics import INDEX_BUILT, INDEX_INFO, INDEX_REFUSED
+from . import language
 from .embedding import load_encoder, model_name
 from .manifest import ENCODER, REBUILD, Manifest, check, current_build
 from .opened import Build, LoadEncoder
@@ -92,6 +93,11 @@ class Library:
         with suppress(IndexUnavailable):
             await self.reload()
         self.tried.set()
+
+    async def prepare(self) -> None:
+        """Wait until a build is served, and load what the first question of all would wait for."""
+        await self.ready.wait()
+        await asyncio.to_thread(language.load)
 
     async def serve(self, every: float = WATCHED) -> None:
         """Open the index, then take up each build that is made current, until cancelled."""

@@ -51,7 +51,6 @@ class Build:
     def warm(self) -> None:
         """Search once, so that the first question does not wait for what is loaded at first use."""
         self.search("warm", 1)
-        self.language("warm")
 
     def language(self, query: str) -> str | None:
         """The language of a query, where it is clearly English or one of the documents'."""

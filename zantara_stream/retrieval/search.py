@@ -142,14 +142,14 @@ def match(terms: Weighted, text: str, language: str, lexical: LexicalIndex) -> M
 
 def choose(passages: Sequence[Passage], scores: Sequence[float], limit: int) -> list[int]:
     """The places of at most `limit` passages to take, in their order, without repeats and crowds."""
-    told = [frozenset(words(f"{passage.context} {passage.text}")) for passage in passages]
-    left, chosen = list(range(len(passages))), list[int]()
+    left, chosen = list(range(len(passages))), dict[int, frozenset[str]]()
     taken: Counter[str] = Counter()
     while left and len(chosen) < limit:
         best = max(left, key=lambda place: scores[place] - _crowding(taken[passages[place].document]))
         left.remove(best)
-        if not any(_repeats(told[best], told[other]) for other in chosen):
-            chosen.append(best)
+        told = frozenset(words(f"{passages[best].context} {passages[best].text}"))
+        if not any(_repeats(told, other) for other in chosen.values()):
+            chosen[best] = told
             taken[passages[best].document] += 1
     return sorted(chosen)
 

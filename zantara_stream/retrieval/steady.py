@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-
-from .library import Library
 
 SWITCH_INTERVAL = 0.001  # seconds that a searching thread keeps the interpreter while the event loop waits for it
 
@@ -21,15 +19,15 @@ GENERATIONS = 10_000, 5, 10
 
 
 @asynccontextmanager
-async def steady(library: Library) -> AsyncIterator[None]:
-    """Threads give way sooner, and what is there once an index is open is left out of garbage collections.
+async def steady(opened: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Threads give way sooner, and what is there once all is opened is left out of garbage collections.
 
     A full one goes through all that was ever imported, and nothing else runs meanwhile: 50 ms and more.
     """
     before, threshold = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(*GENERATIONS)
-    freezing = asyncio.create_task(_freeze(library))
+    freezing = asyncio.create_task(_freeze(opened))
     try:
         yield
     finally:
@@ -39,6 +37,6 @@ async def steady(library: Library) -> AsyncIterator[None]:
         sys.setswitchinterval(before)
 
 
-async def _freeze(library: Library) -> None:
-    await library.ready.wait()
+async def _freeze(opened: Callable[[], Awaitable[object]]) -> None:
+    await opened()
     gc.freeze()
