@@ -93,6 +93,7 @@ def ours(model: str, cores: set[int] = MEASURED, workers: int = 1, **settings: s
         command = ["-m", "zantara_stream", "serve", "--workers", str(workers)]
         with started(command, cores, **environment) as process:
             _until_ready(process)
+            urlopen(f"{process.url}/bali-zero/chat-stream?query=chunks%3D1").read()  # imports what asks the model
             yield process
 
 
