@@ -91,11 +91,12 @@ class Database:
             with self._transaction():
                 self._compare_tokens(appends)
                 outcomes = [self._take(append) for append in appends]
-                frames = b"".join(a.frame for a, refused in zip(appends, outcomes, strict=True) if refused is None)
-                if frames:
+                taken = [a for a, refused in zip(appends, outcomes, strict=True) if refused is None]
+                if taken:
+                    frames = b"".join([append.frame for append in taken])
                     self._db.execute("INSERT INTO commits (frames) VALUES (?)", (frames,))
-                for append, refused in zip(appends, outcomes, strict=True):
-                    if refused is None and closes(append.frame):
+                for append in taken:
+                    if closes(append.frame):
                         self._close(append.lease.answer)
         except BaseException:
             # Their logs would have a hole if what follows were written.

@@ -170,15 +170,15 @@ def _data(block: bytes) -> bytes:
 def encode(event: Event, stamp: Stamp) -> bytes:
     """The event as the bytes that every reader gets."""
     if isinstance(event, Text):
-        return _encode_text(event.text, stamp)
+        return encode_text(event.text, stamp.answer, stamp.offset, stamp.sequence, stamp.timestamp)
     return frame(_payload(event, stamp), id=f"{stamp.answer}.{stamp.offset}")
 
 
-def _encode_text(text: str, stamp: Stamp) -> bytes:
-    """What nearly all events are, without a dictionary made for each: the very bytes that `frame` would give."""
+def encode_text(text: str, answer: str, offset: int, sequence: int, timestamp: float) -> bytes:
+    """What nearly all events are, without a stamp or a dictionary made for each: the bytes that `frame` would give."""
     return (
-        f'id: {stamp.answer}.{stamp.offset}\ndata: {{"text":{encode_basestring(text)},'
-        f'"sequenceNumber":{stamp.sequence},"timestamp":{stamp.timestamp!r}}}\n\n'
+        f'id: {answer}.{offset}\ndata: {{"text":{encode_basestring(text)},'
+        f'"sequenceNumber":{sequence},"timestamp":{timestamp!r}}}\n\n'
     ).encode(errors="replace")
 
 

@@ -36,9 +36,9 @@ class Cursor:
         return data
 
     @property
-    def behind(self) -> bool:
-        """Whether there is something to read."""
-        return self.offset < self._log.tail
+    def due(self) -> bool:
+        """Whether there is something to read, or nothing will follow."""
+        return self.offset < self._log.tail or self._log.over
 
     @property
     def exhausted(self) -> bool:
@@ -47,7 +47,7 @@ class Cursor:
 
     async def wait(self) -> None:
         """Sleep until the log has more for this cursor, is over, or somebody nudges."""
-        if self.behind or self._log.over:
+        if self.due:
             return
         self._wakeup = asyncio.get_running_loop().create_future()
         try:
@@ -131,10 +131,10 @@ class EventLog:
     def slice(self, offset: int) -> tuple[bytes, int]:
         """The wire bytes of the events after `offset`, up to `SLICE` or one event, and the offset after them."""
         begin = self._place(offset)
-        end, size = begin, 0
+        end = min(begin + 1, len(self._frames))
+        size = len(self._frames[begin]) if end > begin else 0
         while end < len(self._frames) and (size := size + len(self._frames[end])) <= SLICE:
             end += 1
-        end = max(end, min(begin + 1, len(self._frames)))
         return b"".join(self._frames[begin:end]), self.first + end - bool(self.first)
 
     def since(self, offset: int) -> bytes:

@@ -46,11 +46,13 @@ _LEFT_OUT = {
     "citations": "%s does not take search_result blocks: its answers are cited by markers",
     "schema": "%s does not take a schema for what it writes: it is asked for JSON in words",
 }
-# An event that is text and nothing else, if none of it is escaped: then it is what it says.
-_TEXT = re.compile(
+# An event that is text and nothing else, if none of it is escaped: then it is what it says. Mostly one comes by itself.
+_LINE = (
     rb'data: ?\{"type": ?"content_block_delta", ?"index": ?[0-9]+, ?"delta": ?\{"type": ?"text_delta", ?'
     rb'"text": ?"([^"\\\x00-\x1f]*)"\} *\} *\r?'
 )
+_TEXT = re.compile(_LINE)
+_WHOLE = re.compile(rb"(?:event: ?content_block_delta\r?\n)?" + _LINE + rb"\n\r?\n")
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)  # no JSON, or none of the API's shape
 
 
@@ -259,6 +261,9 @@ class Events:
 
         Split by bytes: a line separator inside a text must not break its line.
         """
+        if not self._rest and (text := _WHOLE.fullmatch(piece)):
+            yield text[1].decode()
+            return
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             if text := _TEXT.fullmatch(line):

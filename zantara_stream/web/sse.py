@@ -127,7 +127,7 @@ class Connection:
         if data and not self._transport.is_closing():
             self._last_write = time.monotonic()
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        if self.cursor.behind or self.cursor.exhausted:
+        if self.cursor.due:
             self.cursor.nudge()
 
     def sweep(self, now: float, silence: float) -> None:
