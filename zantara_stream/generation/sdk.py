@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["anthropic", "httpx2", "load"]
 
 _MODULES = "httpx2", "anthropic"
+_thread = ThreadPoolExecutor(1, thread_name_prefix="sdk")  # of its own: all who ask meanwhile wait for one import
 
 
 async def load() -> None:
     """Import them in a thread, unless they are there: whatever streams meanwhile goes on."""
     if _MODULES[-1] not in globals():
-        await asyncio.to_thread(_load)
+        await asyncio.get_running_loop().run_in_executor(_thread, _load)
 
 
 def _load() -> None:
