@@ -24,7 +24,7 @@ from pathlib import Path
 
 from zantara_stream import app, parts, serving
 from zantara_stream.config import Settings, load_settings
-from zantara_stream.generation import claude
+from zantara_stream.generation import claude, sdk
 from zantara_stream.generation.answerer import Answerer, Part, Prompt
 from zantara_stream.generation.chain import Chain
 from zantara_stream.generation.extractive import ExtractiveAnswerer
@@ -55,6 +55,7 @@ def main() -> None:
     sse.USER_TIMEOUT = float(os.environ["FAULTS_USER_TIMEOUT"])
     logging.basicConfig(level=logging.WARNING)
     if claude_at := os.environ.get("ANTHROPIC_BASE_URL"):
+        sdk.anthropic  # noqa: B018 (now: nodes here drain for two seconds, and not for much longer than an import takes)
         options = claude.ClaudeOptions(api_key="test", base_url=claude_at, silence=1.5)
 
         def answerer(*_: object, **__: object) -> Answerer:

@@ -18,7 +18,7 @@ from aiohttp import web
 PACE = 0.02  # seconds from chunk to chunk
 SIZE = 7  # characters of a chunk
 AFTER = 70  # characters that a broken answer has at least
-WORDS = {"Long": 9000, "Short": 12}  # of answers to questions that begin so
+WORDS = {"Long": 9000, "Middling": 400, "Short": 12}  # of answers to questions that begin so
 BREAKS = ("error event", "cut body", "end too early", "malformed JSON", "cut UTF-8", "stall")
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -277,6 +278,29 @@ def test_an_interrupted_build_leaves_no_process(small_corpus: Path, tmp_path: Pa
     while _runs(process.pid) and time.monotonic() < until:
         time.sleep(0.1)
     assert not _runs(process.pid)
+
+
+def test_ctrl_c_that_another_thread_gets_is_heard_afterwards() -> None:
+    listening, end = threading.Event(), threading.Event()
+
+    def unmasked() -> None:  # as progress bars and BLAS have them
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        listening.set()
+        end.wait()
+
+    def interrupted() -> None:
+        with sharding._interrupts_held():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+            end.set()
+
+    thread = threading.Thread(target=unmasked)
+    thread.start()
+    listening.wait()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert end.is_set()
+    thread.join()
 
 
 def _runs(group: int) -> bool:

@@ -72,8 +72,8 @@ async def test_whose_tokens_are_paid_is_told(small_index: Path) -> None:
             for name, value in environment.items():
                 patch.setenv(name, value)
             answerer = make_answerer(Settings(), environment, lambda *paid: spent.append(paid))
-        async for _ in answerer.answer(Prompt(QUESTION, person=Person("anna"))):
-            pass
+            async for _ in answerer.answer(Prompt(QUESTION, person=Person("anna"))):
+                pass
         await answerer.close()
     assert spent == [("anna", sum({**USAGE, "output_tokens": OUTPUT_TOKENS}.values()))]
 

@@ -87,12 +87,18 @@ def processes(count: int, load: Load, setting: str, embedder: Embedder) -> Itera
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
     """Processes and threads that are begun here do not hear of Ctrl-C: this one does, afterwards, and ends them."""
+    heard: list[int] = []
     ensure_running()  # which would let them hear of it again
+    # Another thread may get the signal, and this one would be told of it in the middle of what loses it.
+    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+    if heard:
+        raise KeyboardInterrupt
 
 
 @contextmanager
