@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -59,6 +59,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.no_cover)
 
 
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """What `make` makes at a path: once for all processes of this run."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / f"{name}.made").exists():
+            make(folder / name)
+            (folder / f"{name}.made").touch()
+    return folder / name
+
+
+@pytest.fixture(scope="session")
+def passages_of_documents() -> list[str]:
+    """Stretches of the sample documents' text."""
+    texts = [file.read_text(encoding="utf-8") for file in sorted(DOCUMENTS.rglob("*.md"))]
+    return [text[start : start + 600] for text in texts for start in range(0, len(text), 600)][:120]
+
+
 @pytest.fixture(scope="session")
 def real_embedder() -> SentenceTransformerEmbedder:
     """The packaged model, loaded once."""
@@ -68,17 +88,24 @@ def real_embedder() -> SentenceTransformerEmbedder:
 @pytest.fixture(scope="session")
 def sample_index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The index folder of the sample documents, built by the command with the real model; not to be written to."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # one for all processes of this run
-    out = folder / "sample"
-    with (folder / "sample.lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (out / "CURRENT").exists():
-            real_embedder = request.getfixturevalue("real_embedder")
+
+    def build(out: Path) -> None:
+        real_embedder = request.getfixturevalue("real_embedder")
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(builder, "SentenceTransformerEmbedder", lambda setting: real_embedder)
             assert builder.main([str(DOCUMENTS), "--out", str(out)]) == builder.WELL
-    return out
+
+    return made_once(tmp_path_factory, "sample", build)
+
+
+@pytest.fixture(scope="session")
+def packaged_encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the packaged model's query encoder; not to be written to."""
+
+    def export(folder: Path) -> None:
+        request.getfixturevalue("real_embedder").export(folder, request.getfixturevalue("passages_of_documents"))
+
+    return made_once(tmp_path_factory, "encoder", export)
 
 
 @pytest.fixture(scope="session")
