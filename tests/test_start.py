@@ -26,7 +26,7 @@ async def main():
     await runner.setup()
     await app[serving.LIBRARY].ready.wait()
     started = there()
-    await app[serving.PIPELINE].prepare()
+    await app[serving.PIPELINE].prepared.wait()
     print(*sorted(started), "|", *sorted(there() - started))
     await runner.cleanup()
 

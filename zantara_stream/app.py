@@ -93,7 +93,7 @@ def create_app(
     policy.install(app)
     tending = [partial(tend, answers, settings.lease / 4, pipeline.check), partial(follow, answers)]
     background = [measure_loop, connections.beat, library.serve, people.store.tend, people.spending.run]
-    _lifetime(app, [*tending, *background, recording.run])
+    _lifetime(app, [*tending, *background, recording.run, pipeline.prepare])
     app.on_cleanup.append(lambda _: pipeline.close())
     if traces is not None:
         app.on_cleanup.append(lambda _: asyncio.to_thread(traces.close))

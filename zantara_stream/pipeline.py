@@ -5,6 +5,7 @@ It knows no log and no HTTP. The sources are the very passages that the answerer
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -84,6 +85,7 @@ class Pipeline:
     def __init__(self, library: Library, answerer: Answerer) -> None:
         self._library = library
         self._answerer = answerer
+        self.prepared = asyncio.Event()  # set once what asks the model is there
 
     @property
     def model(self) -> str:
@@ -144,9 +146,11 @@ class Pipeline:
         return replace(prompt, facts=await _relevant(question, recalled, served))
 
     async def prepare(self) -> None:
-        """Wait until the index is open, and have there what the first answer would wait for."""
-        await self._library.prepare()
+        """Once the index is open, have there what the first answer would wait for."""
+        await self._library.ready.wait()
         await self._answerer.prepare()
+        self.prepared.set()
+        await self._library.prepare()
 
     async def close(self) -> None:
         """Let go of the answerer's connections and the library's thread."""

@@ -79,7 +79,7 @@ async def serve(
     _take_descriptors()
     beside = [asyncio.create_task(work) for work in (app[IDLE].watch(runner), supervisor.live())]
     try:
-        async with steady(app[PIPELINE].prepare):
+        async with steady(app[PIPELINE].prepared.wait):
             if passed:
                 await _opened(app[LIBRARY])
             sockets = passed or bound(settings)

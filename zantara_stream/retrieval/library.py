@@ -95,8 +95,7 @@ class Library:
         self.tried.set()
 
     async def prepare(self) -> None:
-        """Wait until a build is served, and load what the first question of all would wait for."""
-        await self.ready.wait()
+        """Load what tells languages, which the first question would do else."""
         await asyncio.to_thread(language.load)
 
     async def serve(self, every: float = WATCHED) -> None:
