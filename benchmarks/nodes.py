@@ -57,6 +57,7 @@ async def _measure(folder: Path, redis: Redis, answers: int, readers: int, secon
         tasks: list[asyncio.Task[None]] = []
         try:
             await asyncio.gather(writer.start(), follower.start())
+            await asyncio.sleep(SETTLING)  # they load something once they are ready
             empty = writer.memory, follower.memory
             for node, each in ((writer, 1), (follower, readers - 1)):
                 tasks += await _opened(client, node, answers, each)

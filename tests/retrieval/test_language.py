@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -139,3 +142,20 @@ def test_every_choice_of_languages_shares_one_model_in_memory() -> None:
     assert two.tk_nextmove is three.tk_nextmove is module.load().tk_nextmove
     assert (two.labels, three.labels) == (["en", "id"], ["en", "id", "it"])
     assert len(module.load().labels) > 50, "which is not narrowed itself"
+
+
+def test_two_who_need_the_model_at_once_unpack_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked: list[float] = []
+
+    class Slow:
+        @staticmethod
+        def from_model_file(*_: object, **__: object) -> float:
+            time.sleep(0.05)
+            unpacked.append(time.monotonic())
+            return unpacked[-1]
+
+    monkeypatch.setattr(module, "LanguageIdentifier", Slow)
+    monkeypatch.setattr(module, "_loaded", cache(module._loaded.__wrapped__))
+    with ThreadPoolExecutor(4) as threads:
+        assert {future.result() for future in [threads.submit(module.load) for _ in range(4)]} == {*unpacked}
+    assert len(unpacked) == 1

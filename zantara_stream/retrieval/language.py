@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
+from threading import Lock
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
@@ -21,9 +22,17 @@ RARE = 0.05  # of the documents: the share below which a language may be a mista
 ODDS = 1000
 
 
-@lru_cache(maxsize=1)
+_LOADING = Lock()  # one at a time: a cache would let two begin
+
+
 def load() -> LanguageIdentifier:
-    """The model, unpacked once for all uses of it: that takes a good half of a second."""
+    """The model, unpacked once for all uses of it: that takes a good half of a second, and 70 MB."""
+    with _LOADING:
+        return _loaded()
+
+
+@cache
+def _loaded() -> LanguageIdentifier:
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
