@@ -50,14 +50,15 @@ class Traces:
             self._span("retrieval", began, whole).end(_nanoseconds(searched))
         model = end.get("model", answer.model)
         writing = self._span(f"chat {model}", searched, whole, _written(end, model), SpanKind.CLIENT)
+        first = max(searched, began + timings.get("firstChunk", 0.0))  # each is rounded
+        ended = max(first, began + total)
         if "firstChunk" in timings:
-            first = max(searched, began + timings["firstChunk"])  # each is rounded
             writing.add_event("first_chunk", timestamp=_nanoseconds(first))
         for span in (writing, whole):
             if "error" in end:
                 span.set_attribute("error.type", end["code"])
                 span.set_status(Status(StatusCode.ERROR))
-            span.end(_nanoseconds(began + total))
+            span.end(_nanoseconds(ended))
 
     def _span(
         self,

@@ -254,6 +254,7 @@ def test_nothing_of_dask_is_imported_where_nothing_is_shared_out(tmp_path: Path)
 def test_an_interrupted_build_leaves_no_process(small_corpus: Path, tmp_path: Path) -> None:
     """Ctrl-C at a terminal reaches all of them."""
     code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored by jobs in the background
         "from embedders_elsewhere import Slow; from zantara_stream.retrieval import builder\n"
         "builder.SentenceTransformerEmbedder, builder.checked_weights = Slow, lambda setting: (None, Slow().sha256)\n"
         f"raise SystemExit(builder.main([{str(small_corpus)!r}, '--out', {str(tmp_path / 'out')!r}, '--workers', '2']))"
@@ -297,10 +298,17 @@ def test_ctrl_c_that_another_thread_gets_is_heard_afterwards() -> None:
     thread = threading.Thread(target=unmasked)
     thread.start()
     listening.wait()
-    with pytest.raises(KeyboardInterrupt):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert end.is_set()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         interrupted()
-    assert end.is_set()
-    thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        end.set()
+        thread.join()
 
 
 def _runs(group: int) -> bool:

@@ -97,8 +97,8 @@ def _interrupts_held() -> Iterator[None]:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         signal.signal(signal.SIGINT, handler)
-    if heard:
-        raise KeyboardInterrupt
+    if heard and callable(handler):  # it is not where Ctrl-C is ignored
+        handler(signal.SIGINT, None)
 
 
 @contextmanager
